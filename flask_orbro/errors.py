@@ -1,0 +1,226 @@
+"""Every error this library raises.
+
+.. code-block:: text
+
+    OrbroError
+    ├── ConfigurationError          a setting is missing or wrong; init_app stops
+    │   └── DescriptorError         connect.json is missing or wrong
+    ├── NotInitializedError         init_app was not called for this app
+    └── ProblemError (HTTPException)   answers by itself as an RFC 9457 problem document
+        ├── InvalidRequest          400  the request cannot be understood
+        ├── NotAuthenticated        401  no credential, or a bad one
+        ├── NotAllowed              403  the credential is good, but not enough
+        ├── NotFound                404  what the request names is not here
+        ├── ContentTooLarge         413
+        ├── UnsupportedMediaType    415
+        ├── TooManyRequests         429  the platform limits this caller
+        ├── ServiceUnavailable      503  cannot be decided now; ask again
+        └── PlatformError                an outbound call failed
+            ├── PlatformRefused     502  the platform answered 4xx
+            ├── PlatformUnavailable 503  no answer, or 5xx
+            └── PlatformRateLimited 503  the platform answered 429
+
+The classes below :class:`ProblemError` are HTTP exceptions, so a Flask view, a flask-restx Resource and an
+async view answer them alike, in debug, testing and production.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class OrbroError(Exception):
+    """Base of every error of this library."""
+
+
+class ConfigurationError(OrbroError):
+    """A setting is missing or wrong. The message names the key, the fault and the remedy."""
+
+
+class DescriptorError(ConfigurationError):
+    """The app descriptor (``connect.json``) cannot be read or is not valid."""
+
+
+class NotInitializedError(OrbroError, RuntimeError):
+    """The extension was used with an app that it was not initialised for."""
+
+
+def problem(status: int, detail: str, code: str, **more: Any) -> dict[str, Any]:
+    """The one shape of an error body.
+
+    :param status: HTTP status.
+    :param detail: one sentence for the caller; never a secret.
+    :param code: a stable reason in snake case.
+    :param more: further members; those that are ``None`` are left out.
+    """
+    document = {
+        "type": "about:blank",
+        "title": HTTP_STATUS_CODES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    return document | {name: value for name, value in more.items() if value is not None}
+
+
+class ProblemError(HTTPException, OrbroError):
+    """An error that knows its own HTTP answer.
+
+    :param detail: one sentence for the caller; never a secret.
+    :param reason: the problem document's ``code``.
+    :param errors: faults by field, for a body that did not validate.
+    :param retry_after: seconds, for the ``Retry-After`` header.
+    """
+
+    code: int = 500
+    default_reason = "error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        reason: str | None = None,
+        errors: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(description=detail)
+        self.detail = detail
+        self.reason = reason or self.default_reason
+        self.errors = dict(errors) if errors else None
+        self.retry_after = retry_after
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The problem document; flask-restx answers an exception's ``data``."""
+        return problem(self.code, self.detail, self.reason, errors=self.errors)
+
+    def get_body(self, environ: WSGIEnvironment | None = None, scope: Any = None) -> str:
+        return json.dumps(self.data)
+
+    def get_headers(self, environ: WSGIEnvironment | None = None, scope: Any = None) -> list[tuple[str, str]]:
+        headers = [("Content-Type", PROBLEM_JSON)]
+        if self.retry_after is not None:
+            headers.append(("Retry-After", str(max(1, math.ceil(self.retry_after)))))
+        return headers
+
+
+class InvalidRequest(ProblemError):
+    """The request cannot be understood: 400."""
+
+    code = 400
+    default_reason = "invalid_request"
+
+
+class _ChallengeError(ProblemError):
+    """An answer that carries ``WWW-Authenticate`` (RFC 6750, section 3)."""
+
+    challenge_error: str | None = None
+
+    def get_headers(self, environ: WSGIEnvironment | None = None, scope: Any = None) -> list[tuple[str, str]]:
+        challenge = 'Bearer realm="orbro"'
+        if self.challenge_error and self.reason != "token_missing":
+            challenge += f', error="{self.challenge_error}"'
+        return [*super().get_headers(environ, scope), ("WWW-Authenticate", challenge)]
+
+
+class NotAuthenticated(_ChallengeError):
+    """There is no credential, or it is a bad one: 401."""
+
+    code = 401
+    default_reason = "token_invalid"
+    challenge_error = "invalid_token"
+
+
+class NotAllowed(_ChallengeError):
+    """The credential is good, but not enough for this: 403."""
+
+    code = 403
+    default_reason = "not_allowed"
+    challenge_error = "insufficient_scope"
+
+
+class NotFound(ProblemError):
+    """What the request names is not here: 404."""
+
+    code = 404
+    default_reason = "not_found"
+
+
+class ContentTooLarge(ProblemError):
+    """The body is larger than ``ORBRO_MAX_BODY``: 413."""
+
+    code = 413
+    default_reason = "content_too_large"
+
+
+class UnsupportedMediaType(ProblemError):
+    """The body is not declared as JSON: 415."""
+
+    code = 415
+    default_reason = "unsupported_media_type"
+
+
+class TooManyRequests(ProblemError):
+    """The platform limits this caller: 429, with ``Retry-After``."""
+
+    code = 429
+    default_reason = "rate_limited"
+
+
+class ServiceUnavailable(ProblemError):
+    """It cannot be decided now, because the platform is out of reach or busy: 503."""
+
+    code = 503
+    default_reason = "platform_unavailable"
+
+
+class PlatformError(ProblemError):
+    """An outbound call to the platform failed. Unhandled in a view it answers by itself."""
+
+
+class PlatformUnavailable(PlatformError):
+    """The platform gave no answer, or a 5xx."""
+
+    code = 503
+    default_reason = "platform_unavailable"
+
+
+class PlatformRateLimited(PlatformError):
+    """The platform answered 429; ``retry_after`` is in seconds."""
+
+    code = 503
+    default_reason = "platform_rate_limited"
+
+
+class PlatformRefused(PlatformError):
+    """The platform answered 4xx.
+
+    :param status: the platform's status.
+    :param error_code: ``error_code`` of its JSON body, where there is one.
+    :param request_id: its ``X-Request-Id``, where there is one.
+    """
+
+    code = 502
+    default_reason = "platform_refused"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int,
+        error_code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.error_code = error_code
+        self.request_id = request_id

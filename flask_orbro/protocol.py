@@ -1,0 +1,246 @@
+"""The platform's wire protocol, as pure functions: no Flask, no I/O, and time is a parameter.
+
+Facts come from the platform's public Python SDK 0.23; where it is silent, a setting says so. Times
+are seconds since the epoch, lives and leeways are seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import jwt
+from jwt.algorithms import HMACAlgorithm
+
+#: The platform's host in each environment.
+HOSTS = {"dev": "kongmeta.dev", "stg": "kongmeta.kr", "prod": "orbro.io"}
+USER_AGENT = "meta-platform-connect"
+CONNECT_ISSUER = "meta-platform-connect"
+WEBHOOK_ISSUER = "meta-platform-webhook"
+
+USER_PATH = "/api/v1/auth"
+CONNECT_PATH = "/api/v1/connect-auth/token"
+OPEN_API_PATH = "/api/v1/oauth/token"
+
+#: Longest token that is looked at, in characters.
+MAX_TOKEN = 8192
+#: A key shorter than HS256's digest is refused (RFC 7518, section 3.2), in bytes.
+MIN_SECRET = 32
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+#: What ``installed`` may name an organization or a user; a database takes it without complaint.
+_IDENTIFIER = re.compile(r"[\x21-\x7e]{1,255}")
+_BEARER = re.compile(r"Bearer ([A-Za-z0-9_~+/.=-]+)", re.ASCII)
+_hmac = HMACAlgorithm(HMACAlgorithm.SHA256)
+_jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+_jws = jwt.PyJWS(algorithms=["HS256"], options={"enforce_minimum_key_length": True})
+
+
+def is_usable_secret(value: str) -> bool:
+    """Whether a secret can sign tokens: long enough, and nothing that looks like an asymmetric key."""
+    try:
+        _hmac.prepare_key(value)
+    except jwt.InvalidKeyError:
+        return False
+    return len(value.encode()) >= MIN_SECRET
+
+
+class TokenError(ValueError):
+    """A token is not acceptable. ``reason`` is a stable word for the log; it never holds the token."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def subdomain_label(value: str) -> str | None:
+    """The case-folded subdomain, or ``None`` where the value is not a single DNS label."""
+    if len(value) > 63 or not value.isascii():
+        return None
+    label = value.lower()
+    return label if _LABEL.fullmatch(label) else None
+
+
+def subdomain_of_origin(origin: str, *, scheme: str, host: str) -> str | None:
+    """The subdomain that an ``origin`` names, or ``None`` where it names none of this platform.
+
+    Only ``{scheme}://{label}.{host}`` is an origin: user info, another port, a path, a query, a
+    percent escape or a second label cannot be part of a label, so nothing else has to be looked for.
+
+    :param origin: what the caller sent.
+    :param scheme: the configured scheme.
+    :param host: the configured host, with its port where it has one.
+    """
+    prefix, suffix = f"{scheme}://", f".{host}"
+    if len(origin) > len(prefix) + 63 + len(suffix) or not origin.isascii():
+        return None
+    folded = origin.lower()
+    if not (folded.startswith(prefix) and folded.endswith(suffix)):
+        return None
+    return subdomain_label(folded[len(prefix) : -len(suffix)])
+
+
+def organization_origin(subdomain: str, *, scheme: str, host: str) -> str:
+    """Where an organization lives: ``https://{subdomain}.{host}``."""
+    return f"{scheme}://{subdomain}.{host}"
+
+
+def bearer_token(authorization: str) -> str | None:
+    """The token of an ``Authorization`` header: exactly ``Bearer``, one space, one token."""
+    if len(authorization) > MAX_TOKEN + 7:
+        return None
+    match = _BEARER.fullmatch(authorization)
+    return match.group(1) if match else None
+
+
+def mint_app_token(
+    *, client_id: str, shared_secret: str, user_id: str | None, now: float, lifetime: float
+) -> str:
+    """An app token: what the app shows the platform in an organization's name.
+
+    ``sub`` is left out where the installing user is not known.
+    """
+    claims: dict[str, Any] = {
+        "iss": client_id,
+        "iat": int(now),
+        "exp": int(now + lifetime),
+        "issued_by": CONNECT_ISSUER,
+    }
+    if user_id:
+        claims["sub"] = f"uuid:{user_id}"
+    return _jwt.encode(claims, shared_secret, algorithm="HS256")
+
+
+def peek_claims(token: str) -> dict[str, Any]:
+    """The claims of a token *without any verification*; empty where they cannot be read.
+
+    Good for choosing which secret to verify with and for refusing early, never for believing.
+    """
+    if len(token) > MAX_TOKEN or token.count(".") != 2:
+        return {}
+    try:
+        # Not the JWT library's way, which costs ten times as much: nothing is believed here.
+        return _claims(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    except ValueError:  # a TokenError is one
+        return {}
+
+
+@dataclass(frozen=True)
+class WebhookSubject:
+    """Whom a webhook token speaks of: exactly one of the two is set."""
+
+    organization_id: str | None = None
+    user_id: str | None = None
+
+
+def webhook_subject(claims: Mapping[str, Any]) -> WebhookSubject:
+    """Read ``sub``: ``organizationId:{id}``, or the older ``uuid:{user}``.
+
+    :raises TokenError: where it is neither.
+    """
+    kind, _, value = claim_text(claims, "sub").partition(":")
+    if _IDENTIFIER.fullmatch(value):
+        if kind == "organizationId":
+            return WebhookSubject(organization_id=value)
+        if kind == "uuid":
+            return WebhookSubject(user_id=value)
+    raise TokenError("sub_unknown")
+
+
+@dataclass(frozen=True)
+class WebhookRules:
+    """How strictly a webhook token's times are taken, in seconds."""
+
+    leeway: float = 10
+    require_exp: bool = True
+    max_life: float = 3600
+
+
+def verify_webhook_token(
+    token: str, shared_secret: str, *, now: float, rules: WebhookRules
+) -> dict[str, Any]:
+    """Verify a webhook token with one secret.
+
+    :returns: its claims.
+    :raises TokenError: ``signature`` where this secret did not sign it (another may have); any other
+        reason where no secret would help.
+    """
+    if len(token) > MAX_TOKEN:
+        raise TokenError("too_long")
+    try:
+        payload = _jws.decode_complete(token, shared_secret, algorithms=["HS256"])["payload"]
+    except (jwt.InvalidSignatureError, jwt.InvalidKeyError):
+        raise TokenError("signature") from None
+    except jwt.InvalidAlgorithmError:
+        raise TokenError("algorithm") from None
+    except jwt.InvalidTokenError:
+        raise TokenError("malformed") from None
+    claims = _claims(payload)
+    if claim_text(claims, "issued_by") != WEBHOOK_ISSUER:
+        raise TokenError("issuer")
+    _check_times(claims, now=now, rules=rules)
+    return claims
+
+
+def _check_times(claims: Mapping[str, Any], *, now: float, rules: WebhookRules) -> None:
+    expires = _claim_time(claims, "exp")
+    if expires is None:
+        if rules.require_exp:
+            raise TokenError("exp_missing")
+    elif expires + rules.leeway <= now:
+        raise TokenError("expired")
+    elif expires > now + rules.max_life + rules.leeway:
+        raise TokenError("exp_too_far")
+    for name, reason in (("iat", "issued_in_future"), ("nbf", "not_yet_valid")):
+        at = _claim_time(claims, name)
+        if at is not None and at > now + rules.leeway:
+            raise TokenError(reason)
+
+
+def token_expiry(token: str) -> float | None:
+    """The ``exp`` a token itself names, unverified; it may shorten a cache entry, never lengthen it."""
+    try:
+        return _claim_time(peek_claims(token), "exp")
+    except TokenError:
+        return None
+
+
+def claim_text(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str):
+        raise TokenError(f"{name}_not_text")
+    return value
+
+
+def _claim_time(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
+        raise TokenError(f"{name}_not_a_time")
+    return float(value)
+
+
+def _claims(payload: bytes) -> dict[str, Any]:
+    try:
+        claims = json.loads(payload, object_pairs_hook=_unique_members, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):  # a TokenError is a ValueError
+        raise TokenError("malformed") from None
+    if not isinstance(claims, dict):
+        raise TokenError("malformed")
+    return claims
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise TokenError("duplicate_member")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise TokenError("not_a_number")

@@ -1,0 +1,19 @@
+"""Signals, sent after the change they tell of is committed. The sender is the Flask app.
+
+Each carries ``organization``, an :class:`~flask_orbro.installation.OrganizationInfo`.
+"""
+
+from __future__ import annotations
+
+from blinker import Namespace
+
+_signals = Namespace()
+
+#: An install was proven: an organization is active, with a new or a rotated secret.
+app_installed = _signals.signal("app-installed")
+#: An uninstall was proven: the secret is erased.
+app_uninstalled = _signals.signal("app-uninstalled")
+#: The platform said so; it cannot be proven.
+app_enabled = _signals.signal("app-enabled")
+#: The platform said so; it cannot be proven.
+app_disabled = _signals.signal("app-disabled")

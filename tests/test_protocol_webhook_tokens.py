@@ -1,0 +1,267 @@
+"""Webhook tokens: everything that must not pass, and reading claims that nobody has verified."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import string
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_orbro.protocol import (
+    MAX_TOKEN,
+    TokenError,
+    WebhookRules,
+    WebhookSubject,
+    peek_claims,
+    verify_webhook_token,
+    webhook_subject,
+)
+
+SECRET = "a-shared-secret-of-32-characters!"
+NOW = 1_800_000_000.0
+RULES = WebhookRules(leeway=10, require_exp=True, max_life=3600)
+GOOD = {"issued_by": "meta-platform-webhook", "sub": "organizationId:o1", "exp": NOW + 300}
+
+
+def part(value: Any) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def signed(claims: Any, secret: str = SECRET, header: Any = None, digest: str = "sha256") -> str:
+    """A token of any claims and any header, whole or broken, with a true HMAC."""
+    unsigned = f"{part(header or {'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}"
+    return f"{unsigned}.{part(hmac.digest(secret.encode(), unsigned.encode(), digest))}"
+
+
+def reason_for(token: str, secret: str = SECRET, rules: WebhookRules = RULES) -> str:
+    with pytest.raises(TokenError) as caught:
+        verify_webhook_token(token, secret, now=NOW, rules=rules)
+    assert token not in str(caught.value)
+    return caught.value.reason
+
+
+def with_claims(**changes: Any) -> str:
+    return signed(GOOD | changes)
+
+
+def test_a_good_token_gives_its_claims() -> None:
+    assert verify_webhook_token(signed(GOOD), SECRET, now=NOW, rules=RULES) == GOOD
+
+
+def test_another_key_is_a_wrong_signature_so_that_another_secret_may_be_tried() -> None:
+    assert reason_for(signed(GOOD, "another-secret-of-32-characters!!")) == "signature"
+    header, payload, signature = signed(GOOD).split(".")
+    assert reason_for(f"{header}.{payload}.") == "signature"
+    changed = part(GOOD | {"sub": "organizationId:o2"})
+    assert reason_for(f"{header}.{changed}.{signature}") == "signature"
+
+
+def test_no_algorithm_but_hs256_is_taken() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    long_secret = SECRET * 2
+    for token in (
+        jwt.encode(GOOD, "", algorithm="none"),
+        jwt.encode(GOOD, pem, algorithm="RS256"),
+        jwt.encode(GOOD, long_secret, algorithm="HS512"),
+        jwt.encode(GOOD, long_secret, algorithm="HS384"),
+        signed(GOOD, header={"alg": "NONE"}),
+        signed(GOOD, header={"alg": "hs256"}),
+    ):
+        assert reason_for(token, long_secret) in ("algorithm", "malformed")
+
+
+def test_a_public_key_is_not_taken_as_an_hmac_secret() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert reason_for(signed(GOOD, pem.decode()), pem.decode()) == "signature"
+
+
+@pytest.mark.parametrize("algorithm", [None, 1, [], {}, ["HS256"], {"HS256": 1}, True, "", "HS256\n"])
+def test_an_algorithm_of_another_type_is_refused(algorithm: Any) -> None:
+    assert reason_for(signed(GOOD, header={"alg": algorithm})) in ("algorithm", "malformed")
+
+
+def test_a_short_key_verifies_nothing() -> None:
+    # As any secret that did not sign it: another one may have.
+    assert reason_for(signed(GOOD, "short"), "short") == "signature"
+    assert reason_for(signed(GOOD, ""), "") == "signature"
+
+
+@pytest.mark.parametrize("issuer", [None, "", "meta-platform-connect", "META-PLATFORM-WEBHOOK", 1, [], {}])
+def test_only_the_webhook_issuer_is_taken(issuer: Any) -> None:
+    assert reason_for(with_claims(issued_by=issuer)) in ("issuer", "issued_by_not_text")
+
+
+def test_a_token_without_an_issuer_is_refused() -> None:
+    assert reason_for(signed({name: GOOD[name] for name in ("sub", "exp")})) == "issued_by_not_text"
+
+
+@pytest.mark.parametrize(
+    ("expires", "reason"),
+    [
+        (NOW - 10, "expired"),
+        (NOW - 86_400, "expired"),
+        (0, "expired"),
+        (-1, "expired"),
+        (NOW + 3611, "exp_too_far"),
+        (NOW + 100 * 365 * 86_400, "exp_too_far"),
+        (1e12, "exp_not_a_time"),
+        (10**30, "exp_not_a_time"),
+        (-(10**30), "exp_not_a_time"),
+        (True, "exp_not_a_time"),
+        (None, "exp_not_a_time"),
+        (str(int(NOW + 300)), "exp_not_a_time"),
+        ([NOW + 300], "exp_not_a_time"),
+        ({}, "exp_not_a_time"),
+    ],
+)
+def test_an_expiry_must_be_a_time_near_enough(expires: Any, reason: str) -> None:
+    assert reason_for(with_claims(exp=expires)) == reason
+
+
+def test_times_within_the_leeway_are_taken() -> None:
+    for changes in ({"exp": NOW - 9}, {"exp": NOW + 3610}, {"iat": NOW + 10}, {"nbf": NOW + 10}):
+        assert verify_webhook_token(with_claims(**changes), SECRET, now=NOW, rules=RULES)
+
+
+def test_a_missing_expiry_is_taken_only_where_the_rules_say_so() -> None:
+    forever = signed({name: GOOD[name] for name in ("issued_by", "sub")})
+    assert reason_for(forever) == "exp_missing"
+    lax = WebhookRules(require_exp=False)
+    assert verify_webhook_token(forever, SECRET, now=NOW, rules=lax)
+    assert reason_for(with_claims(exp=NOW - 60), rules=lax) == "expired"
+    assert reason_for(with_claims(exp=None), rules=lax) == "exp_not_a_time"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("iat", "issued_in_future"), ("nbf", "not_yet_valid")])
+def test_a_token_of_the_future_is_refused(name: str, reason: str) -> None:
+    assert reason_for(with_claims(**{name: NOW + 11})) == reason
+    for other in (True, None, "now", 10**30):
+        assert reason_for(with_claims(**{name: other})) == f"{name}_not_a_time"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 5000])
+def test_numbers_that_are_none_are_refused(number: str) -> None:
+    payload = b'{"issued_by":"meta-platform-webhook","sub":"organizationId:o1","exp":%s}' % number.encode()
+    assert reason_for(signed(payload)) in ("malformed", "exp_not_a_time")
+    assert peek_claims(signed(payload)).get("exp") in (None, float("inf"), float("-inf"))
+
+
+def test_a_member_that_comes_twice_is_refused() -> None:
+    twice = b'{"issued_by":"meta-platform-webhook","sub":"organizationId:o1","sub":"organizationId:o2"}'
+    assert reason_for(signed(twice)) == "malformed"
+    assert peek_claims(signed(twice)) == {}
+    nested = b'{"issued_by":"meta-platform-webhook","sub":"organizationId:o1","exp":1,"x":{"a":1,"a":2}}'
+    assert reason_for(signed(nested)) == "malformed"
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"1", b"null", b'"x"', b"{", b"\xff\xfe", b"{}x", b"\x00"])
+def test_a_payload_that_is_no_json_object_is_refused(payload: bytes) -> None:
+    assert reason_for(signed(payload)) == "malformed"
+    assert peek_claims(signed(payload)) == {}
+
+
+def test_an_oversized_token_is_refused_unread() -> None:
+    long = with_claims(padding="x" * MAX_TOKEN)
+    assert reason_for(long) == "too_long"
+    assert peek_claims(long) == {}
+
+
+@pytest.mark.parametrize("bomb", [b"[" * 2900, b'{"a":' * 900, b"[" * 1400 + b"]" * 1400])
+def test_deep_json_in_payload_or_header_is_refused(bomb: bytes) -> None:
+    for token in (signed(bomb), signed(GOOD, header=bomb), signed(b'{"sub":' + bomb + b"}")):
+        assert len(token) <= MAX_TOKEN
+        assert reason_for(token) in ("malformed", "algorithm")
+        assert peek_claims(token) in ({}, GOOD)  # the header is not looked at
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "HS256", "crit": ["b64"], "b64": False},
+        {"alg": "HS256", "b64": False},
+        {"alg": "HS256", "crit": ["exp"]},
+        {"alg": "HS256", "kid": 7},
+        {"typ": "JWT"},
+        [],
+        "HS256",
+        None,
+        1,
+    ],
+)
+def test_a_strange_header_is_refused_or_changes_nothing(header: Any) -> None:
+    token = signed(GOOD, header=json.dumps(header).encode())
+    said: Any = None
+    try:
+        said = verify_webhook_token(token, SECRET, now=NOW, rules=RULES)
+    except TokenError as error:
+        said = error.reason
+    assert said in (GOOD, "malformed", "algorithm", "signature")
+    assert isinstance(peek_claims(token), dict)
+
+
+def test_a_subject_is_an_organization_or_the_older_user_form() -> None:
+    assert webhook_subject({"sub": "organizationId:o:1"}) == WebhookSubject(organization_id="o:1")
+    assert webhook_subject({"sub": "uuid:u1"}) == WebhookSubject(user_id="u1")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [None, 1, True, [], {}, ["organizationId:o1"], "", "o1", "organizationId", "organizationId:", "uuid:",
+     "ORGANIZATIONID:o1", " organizationId:o1", "organizationid:o1", ":o1", "other:o1"],
+)  # fmt: skip
+def test_any_other_subject_is_refused(subject: Any) -> None:
+    with pytest.raises(TokenError):
+        webhook_subject({"sub": subject})
+    with pytest.raises(TokenError):
+        webhook_subject({})
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "\ud800", "a b", "é", "o1\n", "x" * 256])
+def test_a_subject_that_no_install_could_have_named_never_reaches_the_database(value: str) -> None:
+    for kind in ("organizationId", "uuid"):
+        with pytest.raises(TokenError):
+            webhook_subject({"sub": f"{kind}:{value}"})
+
+
+@given(st.one_of(st.text(max_size=200), st.text(string.ascii_letters + string.digits + "._-=", max_size=200)))
+def test_peeking_never_raises(token: str) -> None:
+    assert isinstance(peek_claims(token), dict)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=120), st.binary(max_size=40))
+def test_peeking_at_three_parts_never_raises(header: bytes, payload: bytes, signature: bytes) -> None:
+    token = f"{part(header)}.{part(payload)}.{part(signature)}"
+    assert isinstance(peek_claims(token), dict)
+    assert reason_for(token) in ("malformed", "algorithm", "signature")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["sub", "exp", "iat", "nbf", "issued_by", "data"])
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=6))
+def test_any_signed_claims_give_themselves_or_a_token_error(changes: dict[str, Any]) -> None:
+    token = signed(GOOD | changes)
+    try:
+        claims = verify_webhook_token(token, SECRET, now=NOW, rules=RULES)
+    except TokenError:
+        return
+    assert claims["issued_by"] == "meta-platform-webhook"
+    assert NOW - 10 < claims["exp"] <= NOW + 3610

@@ -1,0 +1,166 @@
+"""One pooled HTTP client per app and process, and one way to ask a question with an answer in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from .network import AsyncTransport, Transport, patience
+from .protocol import USER_AGENT
+
+#: An answer to a question about a credential is never longer, in bytes.
+MAX_ANSWER = 65_536
+
+
+#: Parses a URL that is asked for again and again once. It is for URLs without a query.
+parsed_url = lru_cache(maxsize=4096)(httpx2.URL)
+
+
+class Unreachable(Exception):
+    """There was no whole answer in time. ``reason`` is the kind of failure, without any URL."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A short answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class HttpPool:
+    """Keeps one :class:`httpx2.Client`, made when first used and anew after a fork.
+
+    :param size: connections at most.
+    :param connect_timeout: seconds.
+    :param request_timeout: seconds, for each read and write and for a free connection.
+    """
+
+    def __init__(self, *, size: int, connect_timeout: float, request_timeout: float) -> None:
+        self._size = size
+        self._timeout = httpx2.Timeout(request_timeout, connect=connect_timeout)
+        self._lock = threading.Lock()
+        self._client: httpx2.Client | None = None
+        self._pid = 0
+        self._async_clients: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, tuple[httpx2.AsyncClient, AsyncGenerator[None]]
+        ] = WeakKeyDictionary()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # One for all clients: to read the certificate store costs more than a call.
+        return httpx2.create_ssl_context()
+
+    @property
+    def client(self) -> httpx2.Client:
+        """The client of this process. It follows no redirect and keeps no cookie."""
+        client = self._client
+        if client is not None and self._pid == os.getpid():
+            return client
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                self._client, self._pid = httpx2.Client(**self._options(Transport)), os.getpid()
+            return self._client
+
+    async def async_client(self) -> httpx2.AsyncClient:
+        """The client of the running event loop, which closes it when it ends."""
+        loop = asyncio.get_running_loop()
+        known = self._async_clients.get(loop)
+        if known is None:
+            client = httpx2.AsyncClient(**self._options(AsyncTransport))
+            # An event loop ends its asynchronous generators when it is closed: the one way to be told.
+            closing = _closing(client)
+            await anext(closing)
+            known = self._async_clients[loop] = (client, closing)
+        return known[0]
+
+    def _options(self, transport_class: type[Any]) -> dict[str, Any]:
+        limits = httpx2.Limits(
+            max_connections=self._size, max_keepalive_connections=self._size, keepalive_expiry=30
+        )
+        transport = transport_class(tls=self._tls, limits=limits)
+        return {
+            "verify": self._tls,
+            "limits": limits,
+            "timeout": self._timeout,
+            "headers": {"User-Agent": USER_AGENT},
+            "follow_redirects": False,
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            # Mounted rather than given as the transport, so that HTTPS_PROXY is still obeyed.
+            "mounts": {"all://": transport, "all://*localhost": transport},
+        }
+
+    def ask(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        timeout: float,
+        keep_waiting: Callable[[], bool] = lambda: True,
+    ) -> Answer:
+        """GET a short answer; once more where a connection broke before there was one.
+
+        :param timeout: seconds for all of it: connecting, waiting, reading and asking again.
+        :param keep_waiting: looked at while waiting; ``False`` gives up at once.
+        :raises Unreachable: where there is no whole answer of at most :data:`MAX_ANSWER` bytes in time.
+        """
+        with patience(timeout, keep_waiting):
+            try:
+                return self._ask(url, headers, timeout)
+            except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
+                pass  # a kept connection that the other side had closed
+            except httpx2.HTTPError as error:
+                raise Unreachable(type(error).__name__) from None
+            try:
+                return self._ask(url, headers, timeout)
+            except httpx2.HTTPError as error:
+                raise Unreachable(type(error).__name__) from None
+
+    def _ask(self, url: str, headers: Mapping[str, str], timeout: float) -> Answer:
+        body = bytearray()
+        connect = min(timeout, self._timeout.connect or timeout)
+        # Built by hand: nothing of what the client would merge into a request is wanted here.
+        request = httpx2.Request(
+            "GET",
+            parsed_url(url),
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
+            extensions={"timeout": httpx2.Timeout(timeout, connect=connect).as_dict()},
+        )
+        response = self.client.send(request, stream=True)
+        try:
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > MAX_ANSWER:
+                    raise Unreachable("answer_too_long")
+        finally:
+            response.close()
+        return Answer(response.status_code, response.headers, bytes(body))
+
+    def close(self) -> None:
+        """Close the pool; the next use makes a new one."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            client.close()
+
+
+async def _closing(client: httpx2.AsyncClient) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await client.aclose()

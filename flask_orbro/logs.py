@@ -1,0 +1,93 @@
+"""What this library logs: never a credential, and one audit record for every refusal.
+
+Reasons are exact here and terse to the caller.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from typing import Any
+
+#: Loggers of the HTTP client, which would show headers at DEBUG.
+CLIENT_LOGGERS = (
+    "httpx2",
+    "httpcore2.connection",
+    "httpcore2.http11",
+    "httpcore2.http2",
+    "httpcore2.proxy",
+    "httpcore2.socks",
+)
+REDACTED = "[redacted]"
+
+_JWT = r"eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*"
+_SCHEME = r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9_~+/.=-]{4,}"
+_NAMED = (
+    r"""(?i:(?:shared_secret|client_secret|previous_secret|open_api_token|access_token|refresh_token"""
+    r"""|authorization|password|api_key)(?:b?['"])?\s*[:=,]\s*(?:b?['"])?"""
+    r"""(?:(?:bearer|basic)\s+)?)[^\s'",;&)}\]]+"""
+)
+#: What SQLAlchemy adds to an error: the values of a row.
+_PARAMETERS = r"(?m:\[parameters: .*$)"
+_CREDENTIAL = re.compile(f"{_JWT}|{_SCHEME}|{_NAMED}|{_PARAMETERS}")
+
+
+def redact(text: str) -> str:
+    """The text with everything that looks like a token, a secret or an ``Authorization`` header gone."""
+    return _CREDENTIAL.sub(REDACTED, text)
+
+
+class RedactingFilter(logging.Filter):
+    """Redacts the message, its arguments and the traceback of a record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        redacted = redact(message)
+        if redacted != message:
+            record.msg, record.args = redacted, None
+        if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+            formatted = "".join(traceback.format_exception(record.exc_info[1]))
+            record.exc_text = redact(formatted.rstrip("\n"))
+        return True
+
+
+_filter = RedactingFilter()
+
+
+def get_logger(name: str) -> logging.Logger:
+    """A logger of this library. The filter sits on each: a parent's filters do not see a child's records."""
+    logger = logging.getLogger(name)
+    logger.addFilter(_filter)
+    return logger
+
+
+def redact_client_logs() -> None:
+    """Put the filter on the HTTP client's loggers too."""
+    for name in CLIENT_LOGGERS:
+        get_logger(name)
+
+
+_audit = get_logger("flask_orbro.audit")
+
+
+def audit_refusal(
+    *, status: int, reason: str, detail: str, endpoint: str | None, request_id: str | None, **more: Any
+) -> None:
+    """Record that somebody was not let in, with what was wrong; ``more`` becomes fields of the record.
+
+    :param reason: the problem document's ``code``.
+    :param detail: the exact reason, which the caller is not told.
+    """
+    said: dict[str, Any] = {
+        "status": status,
+        "reason": reason,
+        "detail": detail,
+        "endpoint": endpoint,
+        "request_id": request_id,
+        **more,
+    }
+    # The fields go past the filter, which sees only what is formatted.
+    fields = {name: redact(value) if isinstance(value, str) else value for name, value in said.items()}
+    text = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+    _audit.warning("Refused: %s", text, extra={"orbro": fields})

@@ -1,0 +1,137 @@
+"""SQL mixins, and how they become tables of the app's own database.
+
+``ConnectAppClientInfoMixin`` keeps the table and the columns of the platform's Python SDK, so that a
+model written for it works with this library; what the library needs besides is added to it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Boolean, DateTime, Double, Index, Integer, String, UniqueConstraint
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, registry
+
+#: Identifiers are compared byte by byte on every engine.
+Identifier = String(255).with_variant(mysql.VARCHAR(255, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class ConnectAppClientInfoMixin:
+    """An organization that has installed the app: one row each.
+
+    The first seven columns are the old SDK's. Columns ending in ``_at`` or ``_until`` are seconds since
+    the epoch; :class:`flask_orbro.installation.Organization` tells what they mean.
+    """
+
+    __tablename__ = "connect_app_client_info"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    organization_id: Mapped[str] = mapped_column(Identifier, nullable=False, unique=True)
+    shared_secret: Mapped[str] = mapped_column(String(1024), nullable=False)
+    subdomain: Mapped[str | None] = mapped_column(String(255))
+    installed_user_id: Mapped[str | None] = mapped_column(Identifier, index=True)
+    created_time: Mapped[datetime | None] = mapped_column(DateTime, default=_utc_now)
+    updated_time: Mapped[datetime | None] = mapped_column(DateTime, default=_utc_now, onupdate=_utc_now)
+
+    state: Mapped[str] = mapped_column(String(16), nullable=False, server_default="pending")
+    bound_subdomain: Mapped[str | None] = mapped_column(String(63), unique=True)
+    previous_secret: Mapped[str | None] = mapped_column(String(1024))
+    previous_secret_until: Mapped[float] = mapped_column(Double, nullable=False, server_default="0")
+    proven_at: Mapped[float] = mapped_column(Double, nullable=False, server_default="0")
+    binding_proven_at: Mapped[float] = mapped_column(Double, nullable=False, server_default="0")
+    uninstall_requested_at: Mapped[float | None] = mapped_column(Double)
+    refused_at: Mapped[float | None] = mapped_column(Double)
+    asked: Mapped[int] = mapped_column(Integer, nullable=False, server_default="0")
+    ask_at: Mapped[float | None] = mapped_column(Double, index=True)
+    enabled: Mapped[bool | None] = mapped_column(Boolean)
+    version: Mapped[int] = mapped_column(Integer, nullable=False, server_default="0")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.organization_id!r} {self.state}>"
+
+
+class ConnectAppClaimMixin:
+    """An install that nobody has proven yet. Claims wait here, beside what is trusted."""
+
+    __tablename__ = "connect_app_claim"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    organization_id: Mapped[str] = mapped_column(Identifier, nullable=False)
+    digest: Mapped[str] = mapped_column(String(64), nullable=False)
+    shared_secret: Mapped[str] = mapped_column(String(1024), nullable=False)
+    user_id: Mapped[str | None] = mapped_column(Identifier)
+    subdomain: Mapped[str | None] = mapped_column(String(63), index=True)
+    received_at: Mapped[float] = mapped_column(Double, nullable=False)
+    asked: Mapped[int] = mapped_column(Integer, nullable=False, default=0)
+    refused: Mapped[int] = mapped_column(Integer, nullable=False, default=0)
+    ask_at: Mapped[float] = mapped_column(Double, nullable=False, default=0)
+
+    @declared_attr.directive
+    @classmethod
+    def __table_args__(cls) -> tuple[Any, ...]:
+        return (
+            UniqueConstraint("organization_id", "digest", name="uq_connect_app_claim"),
+            Index("ix_connect_app_claim_ask_at", "ask_at"),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.organization_id!r} asked {self.asked}>"
+
+
+@dataclass(frozen=True)
+class Models:
+    """The mapped classes of one app's database."""
+
+    client_info: Any
+    claim: Any
+
+    @property
+    def tables(self) -> list[Any]:
+        return [self.client_info.__table__, self.claim.__table__]
+
+
+_mapping = threading.Lock()
+
+
+def map_models(base: Any, client_info: type | None = None) -> Models:
+    """Map the library's tables into a declarative base, once.
+
+    :param base: a declarative base: the user's own, or Flask-SQLAlchemy's ``db.Model``.
+    :param client_info: the user's own class with :class:`ConnectAppClientInfoMixin`, already mapped.
+    """
+    with _mapping:
+        info = client_info or _mapped(base, ConnectAppClientInfoMixin, "ConnectAppClientInfo")
+        return Models(info, _mapped(base, ConnectAppClaimMixin, "ConnectAppClaim"))
+
+
+def _mapped(base: Any, mixin: Any, name: str) -> Any:
+    """The class that maps a mixin's table in a base: the one that is there, else a new one."""
+    # Kept with the metadata: a registry knows its classes weakly, a table outlives its class.
+    known: dict[str, Any] = base.metadata.info.setdefault("flask_orbro", {})
+    for mapper in base.registry.mappers:
+        if getattr(mapper.local_table, "name", None) == mixin.__tablename__:
+            known[name] = mapper.class_
+    if name not in known:
+        table = base.metadata.tables.get(mixin.__tablename__)
+        known[name] = type(name, (mixin, base), {} if table is None else {"__table__": table})
+    return known[name]
+
+
+def base_of(model: Any) -> Any:
+    """The declarative base that a mapped class was made from."""
+    for parent in model.__mro__[1:]:
+        if getattr(parent, "registry", None) is model.registry and "registry" in vars(parent):
+            return parent
+    return model.registry.generate_base()
+
+
+def own_models() -> Models:
+    """Models on a declarative base of the library's own, for an app that brings none."""
+    return map_models(registry().generate_base())

@@ -1,0 +1,116 @@
+"""Where an app's tables and cached values live: what the user brings, or what we make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import create_engine, event
+from sqlalchemy.orm import Session, sessionmaker
+
+from .errors import ConfigurationError
+from .models import Models, base_of, map_models, own_models
+from .stores.cache import Cache, MemoryCache, RedisCache, redis_cache_from_url
+from .stores.organizations import SessionFactory
+
+SQLITE_FILE = "orbro.sqlite"
+
+
+def open_database(
+    app: Flask, *, db: Any, db_session_maker: Any, client_info_model: Any
+) -> tuple[SessionFactory, Models]:
+    """The sessions and the models of an app. Nothing is connected to before the first session.
+
+    :param db: a Flask-SQLAlchemy object; the app makes its tables.
+    :param db_session_maker: a plain ``sessionmaker``; the app makes its tables.
+    :param client_info_model: the app's own class with ``ConnectAppClientInfoMixin``.
+    """
+    if db is not None and db_session_maker is not None:
+        raise ConfigurationError("Give OrbroConnect either 'db' or 'db_session_maker', not both.")
+    if client_info_model is not None:
+        models = map_models(base_of(client_info_model), client_info_model)
+    else:
+        models = map_models(db.Model) if db is not None else own_models()
+    if db is not None:
+        return _flask_sqlalchemy_sessions(app, db), models
+    if db_session_maker is not None:
+        if client_info_model is None:
+            return _with_tables(lambda: db_session_maker, models), models
+        return db_session_maker, models
+    return _with_tables(lambda: _own_sqlite(Path(app.instance_path)), models), models
+
+
+def open_cache(redis: Any, redis_url: str | None) -> Cache:
+    """The cache of an app: Redis where it is given, else memory."""
+    if redis is not None:
+        return RedisCache(redis)
+    if redis_url is None:
+        return MemoryCache()
+    try:
+        return redis_cache_from_url(redis_url)
+    except ImportError:
+        raise ConfigurationError(
+            "ORBRO_REDIS_URL is set, but redis is not installed. "
+            "Install it with: pip install 'flask-orbro[redis]'"
+        ) from None
+    except ValueError:
+        raise ConfigurationError("ORBRO_REDIS_URL must be a URL such as redis://localhost:6379/0.") from None
+
+
+def _lazy(make: Callable[[], SessionFactory]) -> SessionFactory:
+    lock = Lock()
+    made: list[SessionFactory] = []
+
+    def sessions() -> Session:
+        if not made:
+            with lock:
+                if not made:
+                    made.append(make())
+        return made[0]()
+
+    return sessions
+
+
+def _flask_sqlalchemy_sessions(app: Flask, db: Any) -> SessionFactory:
+    def make() -> SessionFactory:
+        with app.app_context():
+            return sessionmaker(db.engine)
+
+    return _lazy(make)
+
+
+def _with_tables(make: Callable[[], Any], models: Models) -> SessionFactory:
+    """Sessions of a database whose tables we make, since nobody else knows of them."""
+
+    def make_with_tables() -> SessionFactory:
+        sessions = make()
+        with sessions() as session, session.begin():
+            metadata = models.client_info.metadata
+            metadata.create_all(session.connection(), tables=models.tables)
+        made: SessionFactory = sessions
+        return made
+
+    return _lazy(make_with_tables)
+
+
+def _own_sqlite(folder: Path) -> SessionFactory:
+    path = folder / SQLITE_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The database {path} cannot be opened: {error.strerror}. Make the instance folder "
+            "writable, or give OrbroConnect a 'db' or a 'db_session_maker'."
+        ) from None
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10}, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+    return sessionmaker(engine)

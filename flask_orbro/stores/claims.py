@@ -1,0 +1,158 @@
+"""Claims in SQL: installs that wait for the platform's word. Bounded in number and age."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from ..installation import Claim
+from ..models import Models
+from .organizations import SessionFactory, in_transaction
+
+
+class ClaimStore:
+    """:param sessions: makes a new SQLAlchemy session.
+    :param in_all: claims kept, in all.
+    :param per_organization: claims kept for one organization.
+    :param max_age: how long a claim is kept, in seconds.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionFactory,
+        models: Models,
+        *,
+        in_all: int,
+        per_organization: int,
+        max_age: float,
+    ) -> None:
+        self._sessions = sessions
+        self._table = models.claim.__table__
+        self._in_all = in_all
+        self._per_organization = per_organization
+        self._max_age = max_age
+
+    def get(self, organization_id: str, digest: str) -> Claim | None:
+        """One waiting claim, as it is now."""
+        found = self._select(self._same(organization_id, digest), limit=1)
+        return found[0] if found else None
+
+    def of_organization(self, organization_id: str) -> list[Claim]:
+        """Waiting claims of one organization, newest first."""
+        condition = self._table.c.organization_id == organization_id
+        found = self._select(condition, limit=self._per_organization, order=-self._table.c.id)
+        return [item for item in found if item.organization_id == organization_id]
+
+    def of_subdomain(self, subdomain: str, limit: int = 4) -> list[Claim]:
+        """Waiting claims of a subdomain, least refused first."""
+        condition = self._table.c.subdomain == subdomain
+        return self._select(condition, limit=limit, order=self._table.c.refused)
+
+    def due(self, now: float, limit: int = 100) -> list[Claim]:
+        """Claims to ask about, longest waiting first."""
+        return self._select(self._table.c.ask_at <= now, limit=limit, order=self._table.c.ask_at)
+
+    def next_due(self) -> float | None:
+        """When the next question about a claim is due."""
+        with self._sessions() as session:
+            due: float | None = session.scalar(select(func.min(self._table.c.ask_at)))
+            return due
+
+    def count(self) -> int:
+        """Claims waiting, in all."""
+        with self._sessions() as session:
+            return session.scalar(select(func.count()).select_from(self._table)) or 0
+
+    def count_by_organization(self) -> dict[str, int]:
+        """Claims waiting, by organization."""
+        grouped = select(self._table.c.organization_id, func.count()).group_by(self._table.c.organization_id)
+        with self._sessions() as session:
+            return {row[0]: row[1] for row in session.execute(grouped)}
+
+    def add(self, claim: Claim) -> bool:
+        """Keep a claim; one that waits already is kept as it is.
+
+        Where there is no room, claims that were asked about in vain make it, most refused first, then
+        those that name no subdomain, oldest first.
+
+        :returns: whether it waits now; ``False`` where there is no room.
+        """
+        return in_transaction(self._sessions, lambda session: self._add(session, claim))
+
+    def save(self, claim: Claim) -> None:
+        """Keep how often a claim was asked about."""
+        same = self._same(claim.organization_id, claim.digest)
+        values = {"asked": claim.asked, "refused": claim.refused, "ask_at": claim.ask_at}
+        in_transaction(
+            self._sessions, lambda session: session.execute(update(self._table).where(same).values(values))
+        )
+
+    def drop(self, claim: Claim) -> None:
+        """Forget a claim that is proven, or that an operator removes."""
+        same = self._same(claim.organization_id, claim.digest)
+        in_transaction(self._sessions, lambda session: session.execute(delete(self._table).where(same)))
+
+    def drop_old(self, now: float) -> None:
+        """Forget claims past their age."""
+        in_transaction(self._sessions, lambda session: self._drop_old(session, now))
+
+    def _add(self, session: Session, claim: Claim) -> bool:
+        self._drop_old(session, claim.received_at)
+        if session.scalar(select(self._table.c.id).where(self._same(claim.organization_id, claim.digest))):
+            return True
+        own = self._table.c.organization_id == claim.organization_id
+        if not self._room(session, own, self._per_organization):
+            return False
+        if not self._room(session, None, self._in_all):
+            return False
+        session.execute(insert(self._table).values(vars(claim)))
+        return True
+
+    def _drop_old(self, session: Session, now: float) -> None:
+        session.execute(delete(self._table).where(self._table.c.received_at < now - self._max_age))
+
+    def _room(self, session: Session, condition: Any, most: int) -> bool:
+        counted = select(func.count()).select_from(self._table)
+        # One that was asked about in vain, or that names no subdomain: whoever sends a genuine one again is
+        # better served by room than by a full house.
+        least = (self._table.c.asked > 0) | self._table.c.subdomain.is_(None)
+        evictable = select(self._table.c.id).where(least)
+        if condition is not None:
+            counted, evictable = counted.where(condition), evictable.where(condition)
+        if (session.scalar(counted) or 0) < most:
+            return True
+        victim = session.scalar(
+            evictable.order_by(
+                self._table.c.refused.desc(), self._table.c.asked.desc(), self._table.c.id
+            ).limit(1)
+        )
+        if victim is None:
+            return False
+        session.execute(delete(self._table).where(self._table.c.id == victim))
+        return True
+
+    def _same(self, organization_id: str, digest: str) -> Any:
+        return (self._table.c.organization_id == organization_id) & (self._table.c.digest == digest)
+
+    def _select(self, condition: Any, *, limit: int, order: Any = None) -> list[Claim]:
+        query = select(self._table).where(condition).limit(limit)
+        if order is not None:
+            query = query.order_by(order)
+        with self._sessions() as session:
+            return [_claim(row) for row in session.execute(query)]
+
+
+def _claim(row: Any) -> Claim:
+    return Claim(
+        organization_id=row.organization_id,
+        shared_secret=row.shared_secret,
+        digest=row.digest,
+        user_id=row.user_id,
+        subdomain=row.subdomain,
+        received_at=row.received_at,
+        asked=row.asked,
+        refused=row.refused,
+        ask_at=row.ask_at,
+    )

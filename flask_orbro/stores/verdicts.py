@@ -1,0 +1,82 @@
+"""Verdicts that are remembered for a moment, and can be forgotten at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..protocol import token_expiry
+from ..verdicts import Outcome, Verdict
+from .cache import OthersTooSlow, SealedCache
+
+
+class VerdictStore:
+    """:param ttl: how long an acceptance is remembered, in seconds; never past the token's ``exp``.
+    :param negative_ttl: how long a refusal is remembered, in seconds.
+    :param fault_ttl: how long other processes are told of a fault, in seconds.
+    """
+
+    def __init__(
+        self,
+        cache: SealedCache,
+        *,
+        ttl: float,
+        negative_ttl: float,
+        fault_ttl: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._cache = cache
+        self._ttl = ttl
+        self._negative_ttl = negative_ttl
+        self._fault_ttl = fault_ttl
+        self._clock = clock
+
+    def name(self, path: str, organization_id: str, token: str) -> str:
+        """The name that a verdict is kept under: a keyed hash."""
+        return self._cache.name(path, organization_id, token)
+
+    def recall(self, name: str, token: str) -> Verdict | None:
+        """The verdict under a name, unless the token was forgotten since it was asked for."""
+        entry, forgotten = self._cache.get_many([name, self._marker(token)])
+        if entry is None or (forgotten is not None and entry["asked_at"] <= forgotten["at"]):
+            return None
+        return Verdict(Outcome(entry["outcome"]), body=entry["body"], retry_after=entry["retry_after"])
+
+    def remember(self, name: str, token: str, verdict: Verdict, asked_at: float) -> None:
+        """Keep a verdict for as long as its kind may be kept."""
+        entry = {
+            "outcome": verdict.outcome.value,
+            "body": dict(verdict.body) if verdict.body else None,
+            "retry_after": verdict.retry_after,
+            "asked_at": asked_at,
+        }
+        self._cache.set(name, entry, self._life(verdict, token))
+
+    def forget(self, token: str) -> None:
+        """Let nothing that was ever asked about a token count any more."""
+        self._cache.set(self._marker(token), {"at": self._clock()}, self._ttl + self._negative_ttl + 60)
+
+    @contextmanager
+    def turn(self, name: str, token: str, patience: float) -> Iterator[Verdict | None]:
+        """Take turns with the other processes that share the cache.
+
+        :param patience: how long a question takes at most, in seconds.
+        :returns: what another process has found out meanwhile, or ``None``: ask.
+        """
+        try:
+            with self._cache.turn(name, lambda: self.recall(name, token), patience) as found:
+                yield found
+        except OthersTooSlow:
+            yield Verdict(Outcome.FAULT, reason="waited_too_long")
+
+    def _marker(self, token: str) -> str:
+        return self._cache.name("forgotten", token)
+
+    def _life(self, verdict: Verdict, token: str) -> float:
+        if verdict.outcome is Outcome.ACCEPTED:
+            expires = token_expiry(token)
+            return self._ttl if expires is None else min(self._ttl, expires - self._clock())
+        if verdict.outcome in (Outcome.REFUSED, Outcome.EXPIRED):
+            return self._negative_ttl
+        # Those who waited for this answer in other processes shall not each ask again in turn.
+        return self._fault_ttl if self._cache.shared else 0

@@ -1,0 +1,117 @@
+"""Nothing that is logged shows a credential, and every refusal is recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_orbro import user_required
+from flask_orbro.logs import REDACTED, get_logger, redact
+from flask_orbro.simulator import SimulatorServer
+
+from .conftest import CLIENT_ID, CLIENT_SECRET, bearer
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Authorization: Bearer {TOKEN}",
+        "Basic dXNlcjpwYXNzd29yZA==",
+        "{'shared_secret': 'hush-hush-hush'}",
+        '{"client_secret": "hush-hush-hush"}',
+        "[(b'Authorization', b'Bearer hush-hush-hush')]",
+        "password=hush-hush-hush&x=1",
+        f"token {TOKEN} here",
+    ],
+)
+def test_what_looks_like_a_credential_is_redacted(text: str) -> None:
+    shown = redact(text)
+    assert REDACTED in shown
+    for secret in ("hush-hush-hush", TOKEN, "dXNlcjpwYXNzd29yZA"):
+        assert secret not in shown
+
+
+def test_ordinary_words_stay() -> None:
+    text = "Organization 8a6e0804 at https://acme.orbro.io/api/v1/auth: status_500, bearer of news"
+    assert redact(text) == text
+
+
+@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyzABCDEF0123456789_-", min_size=12, max_size=80))
+def test_no_bearer_token_survives(token: str) -> None:
+    assert token not in redact(f"Authorization: Bearer {token}")
+
+
+def test_messages_arguments_and_tracebacks_are_redacted(caplog: pytest.LogCaptureFixture) -> None:
+    logger = get_logger("flask_orbro.tests")
+    with caplog.at_level(logging.DEBUG):
+        try:
+            raise ValueError(f"Bearer {TOKEN}")
+        except ValueError:
+            logger.exception("Failed with %s", f"Bearer {TOKEN}")
+    shown = caplog.text
+    assert "Traceback" in shown
+    assert "ValueError" in shown
+    assert TOKEN not in shown
+
+
+def test_a_whole_round_at_debug_shows_no_credential(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = make_app()
+
+    @app.get("/me")
+    @user_required
+    def me() -> str:
+        return "in"
+
+    with caplog.at_level(logging.DEBUG):
+        assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+        token = simulator.platform.user_token("acme")
+        client = app.test_client()
+        for shown in (token, token[:-4], simulator.platform.webhook_token("acme")):
+            client.get("/me", query_string={"origin": origin}, headers=bearer(shown))
+    secret = simulator.platform.installation("acme").shared_secret
+    assert len(caplog.records) > 5
+    for hidden in (token, token[:-4], secret, CLIENT_SECRET):
+        assert hidden not in caplog.text
+
+
+@pytest.mark.parametrize("testing", [True, False])
+def test_every_refusal_is_recorded_with_its_exact_reason(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+    caplog: pytest.LogCaptureFixture,
+    testing: bool,
+) -> None:
+    app = make_app(TESTING=testing)
+
+    @app.get("/me", endpoint="me")
+    @user_required(role="NOBODY")
+    def me() -> str:
+        return "in"
+
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    client = app.test_client()
+    caplog.clear()
+    for headers in ({}, bearer(simulator.platform.user_token("acme"))):
+        client.get(
+            "/me", query_string={"origin": origin}, headers={**headers, "X-Request-Id": "r-1\nforged"[:3]}
+        )
+    records = [record.orbro for record in caplog.records if record.name == "flask_orbro.audit"]
+    assert [record["reason"] for record in records] == ["token_missing", "role_not_enough"]
+    assert {record["endpoint"] for record in records} == {"me"}
+    assert {record["request_id"] for record in records} == {"'r-1'"}
+    assert {record["organization"] for record in records} == {f"'{origin}'"}

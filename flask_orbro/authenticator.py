@@ -1,0 +1,260 @@
+"""From a credential to an identity: judged by the platform, remembered for a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .config import Config
+from .errors import (
+    InvalidRequest,
+    NotAllowed,
+    NotAuthenticated,
+    ServiceUnavailable,
+    TooManyRequests,
+)
+from .flight import SingleFlight
+from .http import HttpPool, Unreachable
+from .identity import ConnectAppIdentity, OpenApiIdentity, Presented, UserIdentity
+from .installation import Organization, State
+from .lifecycle import Lifecycle
+from .logs import get_logger
+from .metrics import Metrics
+from .outage import KnownOutage, OutageMemory
+from .protocol import (
+    CONNECT_ISSUER,
+    CONNECT_PATH,
+    OPEN_API_PATH,
+    USER_PATH,
+    WEBHOOK_ISSUER,
+    bearer_token,
+    organization_origin,
+    peek_claims,
+    subdomain_label,
+    subdomain_of_origin,
+)
+from .stores.claims import ClaimStore
+from .stores.organization_cache import OrganizationCache
+from .stores.organizations import OrganizationStore
+from .stores.verdicts import VerdictStore
+from .verdicts import Outcome, Verdict, read_verdict
+
+logger = get_logger(__name__)
+
+
+class Authenticator:
+    """Judges the three credentials that only the platform can judge. Knows no Flask.
+
+    :param own_token: whether the app itself has signed a token; such a one never leaves the app.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        http: HttpPool,
+        verdicts: VerdictStore,
+        lifecycle: Lifecycle,
+        organizations: OrganizationStore,
+        organization_cache: OrganizationCache,
+        claims: ClaimStore,
+        own_token: Callable[[str], bool],
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._http = http
+        self._own_token = own_token
+        self._metrics = metrics
+        self._verdicts = verdicts
+        self._lifecycle = lifecycle
+        self._organizations = organizations
+        self._organization_cache = organization_cache
+        self._claims = claims
+        self._clock = clock
+        self._flights: SingleFlight[Verdict] = SingleFlight()
+        self._outages = OutageMemory(memory=config.outage_memory, stall=config.stall_after)
+
+    def user(self, presented: Presented) -> tuple[UserIdentity, Organization]:
+        """Who a platform user token belongs to, in the organization that the request names."""
+        token = self._token(presented, refused_issuers=(WEBHOOK_ISSUER, CONNECT_ISSUER))
+        organization, subdomain = self._organization(presented)
+        origin = self._origin(subdomain)
+        body = self._judge(USER_PATH, origin, organization.organization_id, token)
+        email = peek_claims(token).get("data")
+        identity = UserIdentity(
+            **body,
+            email=email if isinstance(email, str) else None,
+            origin=origin,
+            subdomain=subdomain,
+            organization_id=organization.organization_id,
+        )
+        return identity, organization
+
+    def connect_app(self, presented: Presented) -> tuple[ConnectAppIdentity, Organization]:
+        """Who a connect-app token belongs to, in the organization that the request names."""
+        token = self._token(presented, refused_issuers=(WEBHOOK_ISSUER,))
+        organization, subdomain = self._organization(presented)
+        body = self._judge(CONNECT_PATH, self._origin(subdomain), organization.organization_id, token)
+        if body["organization_id"] != organization.organization_id:
+            raise NotAllowed("This token belongs to another organization.", reason="wrong_organization")
+        return ConnectAppIdentity(**body), organization
+
+    def open_api(self, presented: Presented) -> OpenApiIdentity:
+        """Who an Open API token belongs to."""
+        token = self._token(presented, refused_issuers=(WEBHOOK_ISSUER, CONNECT_ISSUER))
+        origin = f"{self._config.platform_scheme}://{self._config.platform_host}"
+        return OpenApiIdentity(**self._judge(OPEN_API_PATH, origin, "", token))
+
+    def is_own(self, presented: Presented) -> bool:
+        """Whether what a request shows is a token that the app itself has signed."""
+        token = bearer_token(presented.authorization or "")
+        return token is not None and self._own_token(token)
+
+    def forget(self, token: str) -> None:
+        """Drop what is remembered about a token: the next request asks the platform."""
+        self._verdicts.forget(token)
+
+    def _token(self, presented: Presented, *, refused_issuers: tuple[str, ...]) -> str:
+        token = presented.token
+        if peek_claims(token).get("issued_by") in refused_issuers:
+            raise NotAuthenticated("This token is of another kind.", reason="token_of_another_kind")
+        return token
+
+    def _origin(self, subdomain: str) -> str:
+        return organization_origin(
+            subdomain, scheme=self._config.platform_scheme, host=self._config.platform_host
+        )
+
+    def _organization(self, presented: Presented) -> tuple[Organization, str]:
+        """The active organization that a request names; the network is asked only where a claim waits."""
+        subdomain = self._subdomain(presented)
+        organization = self._organization_cache.bound_to(subdomain)
+        if organization is None:
+            organization = self._reconsider(subdomain)
+        if organization is not None:
+            organization = self._lifecycle.bound(organization)
+        if organization is None or organization.bound_subdomain != subdomain:
+            raise NotAuthenticated(
+                "This organization has not installed the app.", reason="unknown_organization"
+            )
+        if self._config.trust_enabled_disabled and organization.enabled is False:
+            raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
+        return organization, subdomain
+
+    def _subdomain(self, presented: Presented) -> str:
+        if presented.origin is not None:
+            subdomain = subdomain_of_origin(
+                presented.origin,
+                scheme=self._config.platform_scheme,
+                host=self._config.platform_host,
+            )
+            field_name = "origin"
+        elif presented.sub is not None:
+            subdomain, field_name = subdomain_label(presented.sub), "sub"
+        else:
+            raise InvalidRequest(
+                "Name the organization: '?origin=https://{subdomain}.{host}', or the header 'sub'.",
+                reason="organization_missing",
+            )
+        if subdomain is None:
+            raise InvalidRequest(
+                f"'{field_name}' does not name an organization of the platform.",
+                reason="organization_malformed",
+                errors={field_name: ["Not an organization of the configured platform."]},
+            )
+        return subdomain
+
+    def _reconsider(self, subdomain: str) -> Organization | None:
+        """Ask about what waits for this subdomain: it is needed now.
+
+        :raises ServiceUnavailable: where something waits that could not be asked about.
+        """
+        now = self._clock()
+        undecided = False
+        for claim in self._claims.of_subdomain(subdomain):
+            if claim.ask_at <= now:
+                outcome = self._lifecycle.prove(claim)
+                if outcome is Outcome.ACCEPTED:
+                    return self._organizations.bound_to(subdomain)
+                if outcome not in (Outcome.REFUSED, Outcome.FOREIGN, Outcome.UNDECIDED):
+                    undecided = True
+                    break  # one question that hangs is enough for one request
+            else:
+                undecided |= claim.refused == 0
+        for organization in self._organizations.named(subdomain):
+            if organization.state in (State.ACTIVE, State.SUSPENDED):
+                checked = self._lifecycle.bound(organization)
+                if checked.bound_subdomain == subdomain:
+                    return checked
+        if undecided:
+            raise ServiceUnavailable(
+                "Whether this organization has installed the app is not known yet.",
+                reason="organization_undecided",
+                retry_after=1,
+            )
+        return None
+
+    def _judge(self, path: str, origin: str, organization_id: str, token: str) -> Mapping[str, Any]:
+        """The documented members of the platform's acceptance.
+
+        :raises NotAuthenticated: the platform refuses the token.
+        :raises TooManyRequests: the platform limits us.
+        :raises ServiceUnavailable: anything else, for it says nothing about the bearer.
+        """
+        name = self._verdicts.name(path, organization_id, token)
+        verdict = self._verdicts.recall(name, token)
+        self._metrics.verdict(remembered=verdict is not None)
+        if verdict is None:
+            if self._own_token(token):
+                raise NotAuthenticated("This token is of another kind.", reason="token_of_another_kind")
+            verdict = self._flights(name, lambda: self._find_out(path, origin, token, name))
+        if verdict.outcome is Outcome.ACCEPTED and verdict.body is not None:
+            return verdict.body
+        if verdict.outcome is Outcome.REFUSED:
+            raise NotAuthenticated("The platform does not accept this token.")
+        if verdict.outcome is Outcome.EXPIRED:
+            raise NotAuthenticated("This token has expired.", reason="token_expired")
+        if verdict.outcome is Outcome.RATE_LIMITED:
+            raise TooManyRequests(
+                "The platform limits requests; send it again later.",
+                retry_after=verdict.retry_after or 1,
+            )
+        raise ServiceUnavailable("The platform cannot be asked about this token now.", retry_after=1)
+
+    def _find_out(self, path: str, origin: str, token: str, name: str) -> Verdict:
+        """Ask, unless another process has just done so."""
+        with self._verdicts.turn(name, token, self._config.verdict_timeout) as found:
+            if found is not None:
+                return found
+            asked_at = self._clock()
+            began = time.monotonic()
+            verdict = self._ask(path, origin, token)
+            self._metrics.remote(path, verdict.outcome.value, time.monotonic() - began)
+            self._verdicts.remember(name, token, verdict, asked_at)
+            return verdict
+
+    def _ask(self, path: str, origin: str, token: str) -> Verdict:
+        try:
+            question = self._outages.enter(origin)
+        except KnownOutage:
+            return Verdict(Outcome.FAULT, reason="known_outage")
+        answered = False
+        try:
+            answer = self._http.ask(
+                origin + path,
+                {"Authorization": f"Bearer {token}"},
+                timeout=self._config.verdict_timeout,
+                keep_waiting=lambda: self._outages.keep_waiting(origin, question),
+            )
+            answered = True
+        except Unreachable as error:
+            logger.warning("The platform cannot be asked at %s%s: %s.", origin, path, error.reason)
+            return Verdict(Outcome.FAULT, reason=error.reason)
+        finally:
+            self._outages.leave(origin, question, answered=answered)
+        verdict = read_verdict(path, answer.status, answer.headers, answer.body)
+        if verdict.outcome in (Outcome.FAULT, Outcome.UNDECIDED):
+            logger.warning("The platform's answer at %s%s: %s.", origin, path, verdict.reason)
+        return verdict

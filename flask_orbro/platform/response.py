@@ -1,0 +1,42 @@
+"""What a call gives back: the HTTP library's response, or a typed error."""
+
+from __future__ import annotations
+
+import httpx2
+
+from ..errors import PlatformRateLimited, PlatformRefused, PlatformUnavailable
+from ..verdicts import error_code, retry_after
+
+
+class PlatformResponse(httpx2.Response):
+    """The HTTP library's response; only :meth:`raise_for_status` speaks the platform's language."""
+
+    def raise_for_status(self) -> PlatformResponse:
+        """:returns: itself, where the platform answered 1xx to 3xx.
+
+        :raises PlatformRateLimited: 429.
+        :raises PlatformRefused: any other 4xx.
+        :raises PlatformUnavailable: 5xx.
+        """
+        if self.status_code < 400:
+            return self
+        if self.status_code == 429:
+            raise PlatformRateLimited(
+                "The platform limits this organization's calls.",
+                retry_after=retry_after(self.headers) or 1,
+            )
+        if self.status_code >= 500:
+            raise PlatformUnavailable(f"The platform answered {self.status_code}.", retry_after=1)
+        raise PlatformRefused(
+            f"The platform answered {self.status_code}.",
+            status=self.status_code,
+            error_code=error_code(self.content) if self.is_stream_consumed else None,
+            request_id=self.headers.get("x-request-id"),
+        )
+
+
+def as_platform_response(response: httpx2.Response) -> PlatformResponse:
+    """The same object: nothing of it is copied, only its class is told apart."""
+    response.__class__ = PlatformResponse
+    assert isinstance(response, PlatformResponse)
+    return response

@@ -1,0 +1,162 @@
+"""Making clients: which organization they act for, and what they do where a token is refused."""
+
+from __future__ import annotations
+
+import httpx2
+
+from ..bulkhead import Bulkhead
+from ..config import Config
+from ..errors import ConfigurationError, NotAllowed
+from ..http import HttpPool
+from ..installation import Organization
+from ..lifecycle import Lifecycle
+from ..metrics import Metrics
+from ..protocol import organization_origin
+from ..retry import RetryPolicy
+from ..server_clock import ServerClock
+from ..stores.claims import ClaimStore
+from ..stores.organization_cache import OrganizationCache
+from ..stores.organizations import OrganizationStore
+from ..verdicts import TOKEN_EXPIRED, Outcome, error_code
+from .auth import TokenAuth
+from .client import AsyncPlatformClient, Calling, PlatformClient
+from .token_util import TokenUtil
+from .tokens import AppTokens
+
+_Made = tuple[Calling, str, str, httpx2.Auth]
+
+
+class Platform:
+    """Makes clients, each with the token of the organization it acts for."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        http: HttpPool,
+        tokens: AppTokens,
+        organizations: OrganizationStore,
+        organization_cache: OrganizationCache,
+        claims: ClaimStore,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        platform_clock: ServerClock,
+    ) -> None:
+        self._config = config
+        self.tokens = tokens
+        self._organizations = organizations
+        self._organization_cache = organization_cache
+        self._claims = claims
+        self._lifecycle = lifecycle
+        self._platform_clock = platform_clock
+        self._calling = Calling(
+            http=http,
+            retries=RetryPolicy(attempts=config.call_attempts, budget=config.call_budget),
+            bulkhead=Bulkhead(config.calls_per_organization),
+            metrics=metrics,
+            platform_clock=platform_clock,
+        )
+        root = f"{config.platform_scheme}://{config.platform_host}"
+        self.token_util = TokenUtil(
+            config, platform_clock, PlatformClient(self._calling, root, "", httpx2.Auth())
+        )
+
+    def client_for(self, organization_id: str) -> PlatformClient:
+        """A client that acts for an organization that has installed the app.
+
+        :raises NotAllowed: where it is not active, or its subdomain is not proven.
+        """
+        return PlatformClient(*self._for(organization_id))
+
+    def async_client_for(self, organization_id: str) -> AsyncPlatformClient:
+        """As :meth:`client_for`."""
+        return AsyncPlatformClient(*self._for(organization_id))
+
+    def open_api_client(self) -> PlatformClient:
+        """A client that acts with the developer's own Open API token.
+
+        :raises ConfigurationError: without ``ORBRO_OPEN_API_TOKEN``.
+        """
+        return PlatformClient(*self._for_open_api())
+
+    def async_open_api_client(self) -> AsyncPlatformClient:
+        """As :meth:`open_api_client`."""
+        return AsyncPlatformClient(*self._for_open_api())
+
+    def organization_id_of(self, *, subdomain: str | None, user_id: str | None) -> str:
+        """The one active organization with a subdomain, or that a user has installed.
+
+        :raises NotAllowed: where there is none, or more than one.
+        """
+        if subdomain is not None:
+            bound = self._organization_cache.bound_to(subdomain.lower())
+            found = [bound] if bound is not None else []
+        else:
+            found = self._organizations.active_by_user(user_id or "")
+        if len(found) != 1:
+            raise NotAllowed("No organization, or more than one, is meant.", reason="unknown_organization")
+        return found[0].organization_id
+
+    def _for(self, organization_id: str) -> _Made:
+        organization = self._usable(organization_id)
+        origin = organization_origin(
+            organization.bound_subdomain or "",
+            scheme=self._config.platform_scheme,
+            host=self._config.platform_host,
+        )
+        auth = TokenAuth(
+            lambda: self.tokens.get(organization),
+            lambda refused, response: self._renewed(organization, refused, response),
+        )
+        return self._calling, origin, organization.organization_id, auth
+
+    def _for_open_api(self) -> _Made:
+        token = self._config.open_api_token
+        if token is None:
+            raise ConfigurationError(
+                "ORBRO_OPEN_API_TOKEN is missing; the Open API client needs it. Put it into "
+                "application.cfg in the instance folder."
+            )
+        origin = f"{self._config.platform_scheme}://{self._config.platform_host}"
+        return self._calling, origin, "", TokenAuth(lambda: token, lambda _refused, _response: None)
+
+    def _usable(self, organization_id: str) -> Organization:
+        organization = self._organization_cache.get(organization_id)
+        if organization is not None and organization.is_active:
+            organization = self._lifecycle.bound(organization)
+        if organization is None or not organization.is_active:
+            raise NotAllowed("This organization has not installed the app.", reason="unknown_organization")
+        if organization.bound_subdomain is None:
+            raise NotAllowed(
+                "The platform does not confirm this organization's subdomain.",
+                reason="subdomain_unproven",
+            )
+        if self._config.trust_enabled_disabled and organization.enabled is False:
+            raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
+        return organization
+
+    def _renewed(self, organization: Organization, refused: str, response: httpx2.Response) -> str | None:
+        """A newer token after a refusal: it had expired, the clocks differ, or a secret was proven since."""
+        skew = self._platform_clock.skew
+        self._platform_clock.observe(response.headers.get("date"))
+        if error_code(response.content) == TOKEN_EXPIRED or self._platform_clock.skew != skew:
+            return self.tokens.renew(organization, refused=refused)
+        newer = self.tokens.get(organization)
+        if newer != refused:
+            return newer
+        current = self._proven_since(organization)
+        return None if current is None else self.tokens.renew(current, refused=refused)
+
+    def _proven_since(self, organization: Organization) -> Organization | None:
+        """The organization with another secret, after asking about the claims that wait."""
+        organization_id = organization.organization_id
+        now = self._platform_clock.local()
+        for claim in self._claims.of_organization(organization_id):
+            if claim.asked > 1 and now < claim.ask_at:
+                continue  # anybody can leave a claim: the caller does not wait for each of them each time
+            if self._lifecycle.prove(claim) not in (Outcome.REFUSED, Outcome.FOREIGN):
+                break  # proven, or the platform does not answer now
+        current = self._organizations.get(organization_id)
+        if current is None or current.bound_subdomain != organization.bound_subdomain:
+            return None
+        return None if current.shared_secret == organization.shared_secret else current

@@ -1,0 +1,113 @@
+"""Verifying a webhook token: locally, with the secret of the organization that its ``sub`` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..config import Config
+from ..errors import NotAllowed, NotAuthenticated, ServiceUnavailable
+from ..identity import Presented
+from ..installation import Organization
+from ..lifecycle import Lifecycle
+from ..protocol import (
+    TokenError,
+    WebhookRules,
+    WebhookSubject,
+    peek_claims,
+    verify_webhook_token,
+    webhook_subject,
+)
+from ..stores.claims import ClaimStore
+from ..stores.organization_cache import OrganizationCache
+from ..stores.organizations import OrganizationStore
+from ..verdicts import Outcome
+
+
+class WebhookVerifier:
+    """Judges webhook tokens. Knows no Flask; asks the platform only where a waiting claim signed one."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        organizations: OrganizationStore,
+        organization_cache: OrganizationCache,
+        claims: ClaimStore,
+        lifecycle: Lifecycle,
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._organizations = organizations
+        self._organization_cache = organization_cache
+        self._claims = claims
+        self._lifecycle = lifecycle
+        self._clock = clock
+        self._rules = WebhookRules(
+            leeway=config.webhook_leeway,
+            require_exp=config.webhook_require_exp,
+            max_life=config.webhook_max_life,
+        )
+
+    def verify(self, presented: Presented) -> tuple[Organization, str | None]:
+        """The organization a delivery comes from, and the user its token names.
+
+        :raises NotAuthenticated: the token is not one of the platform's for an active organization.
+        :raises ServiceUnavailable: a waiting claim signed it, and the platform could not be asked.
+        """
+        token = presented.token
+        try:
+            subject = webhook_subject(peek_claims(token))
+            organization = self._verify(token, subject)
+        except TokenError as error:
+            raise NotAuthenticated(
+                "The platform did not sign this delivery for an organization that installed the app.",
+                reason="token_expired" if error.reason == "expired" else "token_invalid",
+            ) from error
+        if self._config.trust_enabled_disabled and organization.enabled is False:
+            raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
+        return organization, subject.user_id or organization.installed_user_id
+
+    def _verify(self, token: str, subject: WebhookSubject) -> Organization:
+        # The unverified subject only chooses the secret; what is verified is this very token.
+        now = self._clock()
+        if subject.organization_id is None:
+            found = self._organizations.active_by_user(subject.user_id or "")
+            if len(found) == 1 and self._signed_for(token, found[0], now):
+                return found[0]
+            raise TokenError("no_secret")
+        # A secret that another process has just changed is read again before anybody is refused.
+        for read in (self._organization_cache.get, self._organizations.get):
+            organization = read(subject.organization_id)
+            if organization is not None and self._signed_for(token, organization, now):
+                return organization
+        return self._verify_with_claims(token, subject.organization_id, now)
+
+    def _signed_for(self, token: str, organization: Organization, now: float) -> bool:
+        return any(self._signed(token, secret, now) for secret in organization.webhook_secrets(now))
+
+    def _verify_with_claims(self, token: str, organization_id: str, now: float) -> Organization:
+        """A claim that signed this token is needed now: ask about it, and believe only the answer."""
+        for claim in self._claims.of_organization(organization_id):
+            if not self._signed(token, claim.shared_secret, now):
+                continue
+            outcome = self._lifecycle.prove(claim)
+            if outcome is Outcome.ACCEPTED:
+                organization = self._organizations.get(organization_id)
+                if organization is not None and organization.is_active:
+                    return organization
+            if outcome not in (Outcome.REFUSED, Outcome.FOREIGN):
+                raise ServiceUnavailable(
+                    "The platform cannot be asked about this organization now; send it again.",
+                    reason="organization_undecided",
+                    retry_after=2,
+                )
+        raise TokenError("no_secret")
+
+    def _signed(self, token: str, secret: str, now: float) -> bool:
+        try:
+            verify_webhook_token(token, secret, now=now, rules=self._rules)
+        except TokenError as error:
+            if error.reason == "signature":
+                return False
+            raise
+        return True

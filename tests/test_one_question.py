@@ -1,0 +1,149 @@
+"""However many callers come with one new token, the platform is asked once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+from flask import Flask
+
+from flask_orbro import OrbroConnect, current_identity, user_required
+from flask_orbro.protocol import USER_PATH
+from flask_orbro.simulator import SimulatorServer
+from flask_orbro.state import get_state
+
+from .conftest import CLIENT_ID, DESCRIPTOR, bearer, need_service
+
+CALLERS = 200
+PROCESSES = 4
+
+
+def add_view(app: Flask) -> None:
+    @app.get("/me")
+    @user_required
+    def me() -> dict[str, str]:
+        return {"uuid": current_identity.uuid}
+
+
+def call_at_once(app: Flask, callers: int, origin: str, token: str) -> Counter[int]:
+    """The statuses that so many callers got."""
+    statuses: Counter[int] = Counter()
+    start = threading.Barrier(callers)
+
+    def call() -> None:
+        client = app.test_client()
+        start.wait()
+        response = client.get("/me", query_string={"origin": origin}, headers=bearer(token))
+        statuses[response.status_code] += 1
+
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
+def test_200_callers_in_one_process(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    app = make_app()
+    add_view(app)
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    simulator.platform.faults.set(USER_PATH, delay=0.3)
+    token = simulator.platform.user_token("acme")
+    assert call_at_once(app, CALLERS, origin, token) == {200: CALLERS}
+    assert simulator.platform.counts[USER_PATH] == 1
+
+
+def test_a_fault_is_shared_by_those_who_waited(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    app = make_app()
+    add_view(app)
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    simulator.platform.faults.set(USER_PATH, status=500, delay=0.3)
+    began = time.monotonic()
+    assert call_at_once(app, 50, origin, simulator.platform.user_token("acme")) == {503: 50}
+    assert simulator.platform.counts[USER_PATH] == 1
+    assert time.monotonic() - began < 3, "they asked in turn"
+
+
+def call_from_process(
+    folder: str, config: dict[str, Any], origin: str, token: str, start: Any, results: Any
+) -> None:
+    """One process of an app, as a server would fork it."""
+    client = redis.Redis.from_url("redis://127.0.0.1:6379/0")
+    app = Flask("app", root_path=folder, instance_path=folder)
+    app.config.update(config)
+    orbro = OrbroConnect(redis=client)
+    orbro.init_app(app)
+    add_view(app)
+    start.wait()
+    results.put(dict(call_at_once(app, CALLERS // PROCESSES, origin, token)))
+    get_state(app).close()
+    client.close()
+
+
+def test_200_callers_in_four_processes_that_share_redis(
+    simulator: SimulatorServer,
+    settings: dict[str, Any],
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    need_service("Redis", lambda: redis.Redis.from_url("redis://127.0.0.1:6379/0").ping())
+    app = make_app()
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    folder = app.instance_path  # one database for all of them
+    assert json.loads((Path(folder) / "connect.json").read_text()) == DESCRIPTOR
+    simulator.platform.faults.set(USER_PATH, delay=0.5)
+    token = simulator.platform.user_token("acme")
+
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(PROCESSES), context.Queue()
+    arguments = (folder, settings, origin, token, start, results)
+    processes = [context.Process(target=call_from_process, args=arguments) for _ in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    statuses: Counter[int] = Counter()
+    for _ in processes:
+        statuses.update(results.get(timeout=60))
+    for process in processes:
+        process.join(timeout=30)
+        assert process.exitcode == 0
+    assert statuses == {200: CALLERS}
+    assert simulator.platform.counts[USER_PATH] == 1
+
+
+def test_a_forgotten_token_is_asked_about_again(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    orbro = OrbroConnect()
+    app = make_app(orbro)
+    add_view(app)
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    token = simulator.platform.user_token("acme")
+    for asked in (1, 1, 2):
+        if asked == 2:
+            with app.app_context():
+                orbro.forget(token)
+            time.sleep(0.01)
+        assert call_at_once(app, 1, origin, token) == {200: 1}
+        assert simulator.platform.counts[USER_PATH] == asked

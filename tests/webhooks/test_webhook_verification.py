@@ -1,0 +1,189 @@
+"""Deliveries over HTTP: which secret counts when, and what a delivery is known by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jwt
+import pytest
+from flask import Flask
+
+from flask_orbro import current_delivery, webhook_required
+from flask_orbro.simulator import SimulatorServer
+from flask_orbro.state import get_state
+
+from ..world import World, is_problem, webhook_token
+
+EVENT = "device:device_updated"
+both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
+
+
+@pytest.fixture
+def make_world(
+    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
+) -> Callable[..., World]:
+    return partial(World, make_app, serving, simulator)
+
+
+def secret_of(world: World) -> str:
+    row = world.stored()
+    assert row is not None
+    assert row.shared_secret is not None
+    return row.shared_secret
+
+
+@both_modes
+def test_a_delivery_of_an_install_that_waits_proves_it(
+    make_world: Callable[..., World], testing: bool
+) -> None:
+    # The platform accepts the secret only once the app has answered.
+    world = make_world(install=False, TESTING=testing)
+    world.install(activate="after")
+    assert world.everything() == ([], 1)
+    assert world.platform.webhook("acme", EVENT).status == 200
+    organizations, claims = world.everything()
+    assert [row.organization_id for row in organizations] == [world.organization_id]
+    assert claims == 0
+
+
+@both_modes
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"drop": True}, {"status": 429}, {"status": 401, "body": "<p>"}]
+)
+def test_a_delivery_that_cannot_be_decided_is_asked_for_again(
+    make_world: Callable[..., World], fault: dict[str, Any], testing: bool
+) -> None:
+    world = make_world(install=False, TESTING=testing)
+    world.install(activate="after")
+    world.platform.faults.set("/api/v1/connect-auth", **fault)
+    answer = world.deliver(world.platform.webhook_token("acme"))
+    assert is_problem(answer, 503)["code"] == "organization_undecided"
+    assert int(answer.headers["Retry-After"]) > 0
+    world.platform.faults.clear()
+    assert world.deliver(world.platform.webhook_token("acme")).status_code == 200
+
+
+def test_a_delivery_with_a_rotated_secret_that_waits_proves_it(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    old = secret_of(world)
+    world.install(activate="after")
+    assert secret_of(world) == old
+    assert world.platform.webhook("acme", EVENT).status == 200
+    assert secret_of(world) != old
+
+
+def test_the_previous_secret_is_good_for_its_window_and_no_longer(make_world: Callable[..., World]) -> None:
+    world = make_world(ORBRO_PREVIOUS_SECRET_WINDOW=0.5)
+    old = secret_of(world)
+    world.install()
+    assert world.deliver(webhook_token(old, world.organization_id)).status_code == 200
+    time.sleep(0.55)
+    is_problem(world.deliver(webhook_token(old, world.organization_id)), 401)
+    assert world.deliver(webhook_token(secret_of(world), world.organization_id)).status_code == 200
+
+
+def test_the_secret_before_the_previous_one_is_gone(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    first = secret_of(world)
+    world.install()
+    world.install()
+    is_problem(world.deliver(webhook_token(first, world.organization_id)), 401)
+
+
+def test_an_uninstalled_organizations_deliveries_are_refused(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    token = world.platform.webhook_token("acme")
+    assert world.deliver(token).status_code == 200
+    world.platform.uninstall(world.url, "acme")
+    is_problem(world.deliver(token), 401)
+
+
+def test_a_token_of_the_older_form_names_its_user(make_world: Callable[..., World]) -> None:
+    def told() -> Any:
+        return {"organization": current_delivery.organization_id, "user": current_delivery.user_id}
+
+    world = make_world(views={"/webhook/who": (webhook_required, told)})
+    row = world.stored()
+    assert row is not None
+    for older in (True, False):
+        outcome = world.platform.webhook("acme", EVENT, path="/webhook/who", older_sub=older)
+        assert outcome.body == {"organization": world.organization_id, "user": row.installed_user_id}
+
+
+def test_a_token_of_the_older_form_is_refused_where_two_organizations_have_that_user(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    row = world.stored()
+    assert row is not None
+    token = world.platform.webhook_token("acme", older_sub=True)
+    assert world.deliver(token).status_code == 200
+    # The same person installs it elsewhere.
+    world.platform.faults.set(
+        "/api/v1/connect-auth",
+        organization="other",
+        status=200,
+        body={"id": "i", "uuid": "u", "organization_id": "other", "role": "", "status": "", "scope": ""},
+    )
+    claim = {"organization_id": "other", "shared_secret": "o" * 40, "subdomain": "other"}
+    assert world.client.post("/installed", json=claim | {"user_id": row.installed_user_id}).status_code == 200
+    assert get_state(world.app).organizations.bound_to("other") is not None
+    is_problem(world.deliver(token), 401)
+    assert world.deliver(world.platform.webhook_token("acme")).status_code == 200
+
+
+def test_disabled_stops_deliveries_only_where_it_is_trusted(make_world: Callable[..., World]) -> None:
+    world = make_world(ORBRO_TRUST_ENABLED_DISABLED=True)
+    assert world.platform.disable(world.url, "acme").ok
+    assert (
+        is_problem(world.deliver(world.platform.webhook_token("acme")), 403)["code"]
+        == "organization_disabled"
+    )
+    assert world.platform.enable(world.url, "acme").ok
+    assert world.deliver(world.platform.webhook_token("acme")).status_code == 200
+
+
+def test_a_delivery_asks_the_platform_nothing(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    questions = len(world.seen)
+    for _ in range(3):
+        assert world.platform.webhook("acme", EVENT).status == 200
+    world.platform.faults.set("", drop=True)
+    assert world.platform.webhook("acme", EVENT).status == 200
+    assert len(world.seen) == questions
+
+
+@pytest.mark.parametrize(
+    ("configured", "claims", "status"),
+    [
+        ({}, {"exp": time.time() + 7200}, 401),
+        ({"ORBRO_WEBHOOK_MAX_LIFE": 10_000}, {"exp": time.time() + 7200}, 200),
+        ({}, {"exp": None}, 401),
+        ({"ORBRO_WEBHOOK_REQUIRE_EXP": False}, {"exp": None}, 200),
+        ({"ORBRO_WEBHOOK_REQUIRE_EXP": False}, {"exp": 1}, 401),
+        ({"ORBRO_WEBHOOK_LEEWAY": 0}, {"exp": time.time() - 1}, 401),
+        ({"ORBRO_WEBHOOK_LEEWAY": 300}, {"exp": time.time() - 1}, 200),
+    ],
+)
+def test_the_settings_bound_a_tokens_times(
+    make_world: Callable[..., World], configured: dict[str, Any], claims: dict[str, Any], status: int
+) -> None:
+    world = make_world(**configured)
+    assert (
+        world.deliver(webhook_token(secret_of(world), world.organization_id, **claims)).status_code == status
+    )
+
+
+def test_a_token_of_the_app_itself_is_no_webhook(make_world: Callable[..., World]) -> None:
+    # It is signed with the very same secret.
+    world = make_world()
+    claims = {
+        "iss": "x",
+        "issued_by": "meta-platform-connect",
+        "sub": f"organizationId:{world.organization_id}",
+        "exp": int(time.time()) + 60,
+    }
+    is_problem(world.deliver(jwt.encode(claims, secret_of(world))), 401)

@@ -1,0 +1,148 @@
+"""The lifecycle blueprint and its documentation: what the platform calls."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from flask import Blueprint, Flask, Response, jsonify
+from flask_restx import Api, Namespace, Resource
+
+from .body import load, read_json
+from .descriptor import LIFECYCLE_EVENTS
+from .lifecycle import Installed
+from .problems import handle_api_error
+from .schemas import InstalledSchema, OrganizationSchema, ReceivedSchema
+from .state import OrbroState, get_state
+from .swagger import AUTHORIZATIONS, problems, schema_model
+
+BLUEPRINT = "orbro"
+
+_models = Namespace(BLUEPRINT)
+_installed = schema_model(_models, "Installed", InstalledSchema)
+_organization = schema_model(_models, "OrganizationCall", OrganizationSchema)
+_received = schema_model(_models, "Received", ReceivedSchema)
+_doc = partial(_models.doc, security=[], validate=False)
+_FAULTS = problems(400, 413, 415, 503)
+_FAULTS_OF_KNOWN = problems(400, 404, 413, 415, 503)
+
+
+class InstalledResource(Resource):
+    """Called by the platform when an organization installs the app, and when its secret rotates."""
+
+    @_doc(
+        "installed",
+        expect=[_installed],
+        responses={"200": ("Received; it counts once the platform has accepted it", _received)} | _FAULTS,
+    )
+    def post(self) -> Response:
+        """An organization installs the app"""
+        state = get_state()
+        body = load(InstalledSchema(), read_json(state.config.max_body))
+        state.lifecycle.installed(Installed(**body))
+        return jsonify(status_code=200, detail="success")
+
+
+class UninstalledResource(Resource):
+    """Called by the platform when an organization removes the app."""
+
+    @_doc(
+        "uninstalled",
+        expect=[_organization],
+        responses={"200": "Received; it counts once the platform refuses the secret"} | _FAULTS_OF_KNOWN,
+    )
+    def post(self) -> Response:
+        """An organization removes the app"""
+        state, organization_id = _named_organization()
+        state.lifecycle.uninstalled(organization_id)
+        return jsonify(None)
+
+
+class EnabledResource(Resource):
+    """Called by the platform when an organization switches the app on."""
+
+    @_doc(
+        "enabled",
+        expect=[_organization],
+        responses={"200": ("Received", _received)} | _FAULTS_OF_KNOWN,
+    )
+    def post(self) -> Response:
+        """An organization switches the app on"""
+        return _set_enabled(True)
+
+
+class DisabledResource(Resource):
+    """Called by the platform when an organization switches the app off."""
+
+    @_doc(
+        "disabled",
+        expect=[_organization],
+        responses={"200": ("Received", _received)} | _FAULTS_OF_KNOWN,
+    )
+    def post(self) -> Response:
+        """An organization switches the app off"""
+        return _set_enabled(False)
+
+
+class DescriptorResource(Resource):
+    """Read by the platform to know the app."""
+
+    @_doc("descriptor", responses={"200": "connect.json"})
+    def get(self) -> Response:
+        """The app descriptor"""
+        return jsonify(get_state().descriptor.document)
+
+
+RESOURCES: dict[str, Any] = dict(
+    zip(
+        LIFECYCLE_EVENTS,
+        (InstalledResource, UninstalledResource, EnabledResource, DisabledResource),
+        strict=True,
+    )
+)
+
+
+def register_blueprint(app: Flask, state: OrbroState) -> Blueprint:
+    """Serve the descriptor and the lifecycle at the paths that the descriptor names."""
+    blueprint = Blueprint(BLUEPRINT, __name__)
+    for name, path in state.descriptor.lifecycle.items():
+        blueprint.add_url_rule(path, name, RESOURCES[name].as_view(name))
+    blueprint.add_url_rule(
+        state.config.descriptor_url, "descriptor", DescriptorResource.as_view("descriptor")
+    )
+    blueprint.before_app_request(state.sweeper.start_once)
+    app.register_blueprint(blueprint)
+    return blueprint
+
+
+def init_api(api: Api, state: OrbroState) -> None:
+    """Give a flask-restx API our security definitions, our documentation and our error shape."""
+    api.authorizations = AUTHORIZATIONS | (api.authorizations or {})
+    restx_handler = api.handle_error
+    api.handle_error = partial(handle_api_error, restx_handler, lambda: api._own_and_child_error_handlers)
+    state.apis.append(api)
+    if api.blueprint is None and not api.prefix:
+        _document_lifecycle(api, state)
+
+
+def _document_lifecycle(api: Api, state: OrbroState) -> None:
+    """Document the blueprint's routes; an API that lives below a prefix cannot name them."""
+    namespace = Namespace("lifecycle", "Called by the platform", path="/")
+    for name, path in state.descriptor.lifecycle.items():
+        namespace.add_resource(RESOURCES[name], path)
+    namespace.add_resource(DescriptorResource, state.config.descriptor_url)
+    # Appended rather than added: adding would serve the routes a second time.
+    api.namespaces.append(namespace)
+    api.models.update(_models.models)
+
+
+def _set_enabled(enabled: bool) -> Response:
+    state, organization_id = _named_organization()
+    state.lifecycle.enabled(organization_id, enabled)
+    return jsonify(status_code=200, detail="success")
+
+
+def _named_organization() -> tuple[OrbroState, Any]:
+    state = get_state()
+    body = load(OrganizationSchema(), read_json(state.config.max_body))
+    return state, body["organization_id"]

@@ -1,0 +1,245 @@
+"""Who is let in. Each function judges one credential; the decorator around it is a few lines."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar, cast, overload
+
+from flask import current_app, request
+
+from .body import read_json
+from .context import Caller, set_caller
+from .errors import (
+    InvalidRequest,
+    NotAllowed,
+    NotAuthenticated,
+    ProblemError,
+    ServiceUnavailable,
+    TooManyRequests,
+)
+from .identity import Presented
+from .logs import audit_refusal
+from .state import get_state
+from .swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials
+from .webhooks import Delivery
+
+F = TypeVar("F", bound=Callable[..., Any])
+Words = str | Iterable[str] | None
+
+
+def authenticate_user(*, role: Words = None, status: Words = None, optional: bool = False) -> Caller:
+    """Let in the bearer of a platform user token.
+
+    :param role: the role, or several of which one is enough.
+    :param status: likewise.
+    :param optional: let a request without an ``Authorization`` header, or with a JWT of the app's own,
+        pass with no identity.
+    :raises ProblemError: 400, 401, 403, 429 or 503.
+    """
+    return _authenticate((USER,), optional=optional, role=role, status=status)
+
+
+def authenticate_connect_app(
+    *, role: Words = None, scope: Words = None, status: Words = None, optional: bool = False
+) -> Caller:
+    """Let in the bearer of a connect-app token; see :func:`authenticate_user`.
+
+    :param scope: words that all must be among the token's scopes.
+    """
+    return _authenticate((CONNECT,), optional=optional, role=role, scope=scope, status=status)
+
+
+def authenticate_open_api(*, role: Words = None, status: Words = None, optional: bool = False) -> Caller:
+    """Let in the bearer of an Open API token; see :func:`authenticate_user`."""
+    return _authenticate((OPEN_API,), optional=optional, role=role, status=status)
+
+
+def authenticate_webhook() -> Caller:
+    """Let in a delivery of the platform. Its body is read after its token is verified."""
+    return _authenticate((WEBHOOK,), optional=False)
+
+
+@overload
+def user_required(view: F, /) -> F: ...
+@overload
+def user_required(
+    *, role: Words = None, status: Words = None, optional: bool = False
+) -> Callable[[F], F]: ...
+def user_required(view: Any = None, /, **options: Any) -> Any:
+    """Only for bearers of a platform user token; options as :func:`authenticate_user`."""
+    return _decorate(view, (USER,), options)
+
+
+@overload
+def connect_required(view: F, /) -> F: ...
+@overload
+def connect_required(
+    *, role: Words = None, scope: Words = None, status: Words = None, optional: bool = False
+) -> Callable[[F], F]: ...
+def connect_required(view: Any = None, /, **options: Any) -> Any:
+    """Only for bearers of a connect-app token; options as :func:`authenticate_connect_app`."""
+    return _decorate(view, (CONNECT,), options)
+
+
+@overload
+def open_api_required(view: F, /) -> F: ...
+@overload
+def open_api_required(
+    *, role: Words = None, status: Words = None, optional: bool = False
+) -> Callable[[F], F]: ...
+def open_api_required(view: Any = None, /, **options: Any) -> Any:
+    """Only for bearers of an Open API token; options as :func:`authenticate_open_api`."""
+    return _decorate(view, (OPEN_API,), options)
+
+
+@overload
+def webhook_required(view: F, /) -> F: ...
+@overload
+def webhook_required() -> Callable[[F], F]: ...
+def webhook_required(view: Any = None, /) -> Any:
+    """Only for deliveries of the platform, which the view handles itself, with ``current_delivery``."""
+    return _decorate(view, (WEBHOOK,), {})
+
+
+def any_of(*kinds: str, **options: Any) -> Callable[[F], F]:
+    """For bearers of any of several credentials.
+
+    :param kinds: of ``"user"``, ``"connect"``, ``"open_api"`` and ``"webhook"``.
+    :param options: as :func:`authenticate_connect_app`.
+    """
+    unknown = set(kinds) - {USER, CONNECT, OPEN_API, WEBHOOK}
+    if unknown or not kinds:
+        raise ValueError(f"any_of takes 'user', 'connect', 'open_api', 'webhook', not {kinds!r}.")
+    return cast("Callable[[F], F]", _decorate(None, kinds, options))
+
+
+def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Any:
+    # Only a connect-app token has scopes: elsewhere the option would let nobody in.
+    allowed = {"role", "status", "optional"} | ({"scope"} if CONNECT in kinds else set())
+    if set(options) - allowed:
+        raise TypeError(f"Unknown options: {sorted(set(options) - allowed)}.")
+
+    def decorator(function: F) -> F:
+        if not callable(function) or inspect.isclass(function):
+            raise TypeError("Put the decorator on a view or on a method of a Resource.")
+
+        @wraps(function)
+        def authenticated(*args: Any, **kwargs: Any) -> Any:
+            _authenticate(kinds, **options)
+            return current_app.ensure_sync(function)(*args, **kwargs)
+
+        documented = document_credentials(authenticated, kinds, optional=options.get("optional", False))
+        return cast(F, documented)
+
+    return decorator if view is None else decorator(view)
+
+
+def _authenticate(kinds: tuple[str, ...], *, optional: bool = False, **wanted: Words) -> Caller:
+    credential = "|".join(kinds)
+    metrics = get_state().metrics
+    try:
+        caller = _judge(kinds, optional, wanted)
+    except ProblemError as refusal:
+        metrics.request(credential, refusal.reason)
+        _audit(credential, refusal)
+        raise
+    metrics.request(credential, "accepted")
+    return set_caller(caller)
+
+
+def _judge(kinds: tuple[str, ...], optional: bool, wanted: dict[str, Words]) -> Caller:
+    authorization = request.headers.get("Authorization")
+    if optional and authorization is None:
+        return Caller()
+    presented = Presented(authorization, origin=request.args.get("origin"), sub=request.headers.get("sub"))
+    try:
+        caller = _first_accepted(kinds, presented)
+    except ProblemError:
+        if optional and get_state().authenticator.is_own(presented):
+            return Caller()  # the app's own log-in, which is not ours to judge
+        raise
+    for name, words in wanted.items():
+        _check(caller, name, words)
+    return caller
+
+
+def _audit(credential: str, refusal: ProblemError) -> None:
+    cause = refusal.__cause__
+    audit_refusal(
+        status=refusal.code,
+        reason=refusal.reason,
+        detail=str(cause) if cause is not None else refusal.detail,
+        credential=credential,
+        organization=_shown(request.args.get("origin") or request.headers.get("sub")),
+        endpoint=request.endpoint,
+        request_id=_shown(request.headers.get("X-Request-Id")),
+    )
+
+
+def _shown(value: str | None) -> str | None:
+    """What a caller says, fit for one line of a log."""
+    return None if value is None else ascii(value[:100])
+
+
+def _first_accepted(kinds: tuple[str, ...], presented: Presented) -> Caller:
+    """The caller by the first kind that accepts; else the refusal that tells most."""
+    refusals: list[ProblemError] = []
+    for kind in kinds:
+        try:
+            return _JUDGES[kind](presented)
+        except (
+            InvalidRequest,
+            NotAllowed,
+            NotAuthenticated,
+            ServiceUnavailable,
+            TooManyRequests,
+        ) as refusal:
+            refusals.append(refusal)
+    # What could not be decided outweighs a refusal: a platform fault is never turned into 401.
+    raise max(refusals, key=lambda refusal: refusal.code if refusal.code != 400 else 402)
+
+
+def _user(presented: Presented) -> Caller:
+    identity, organization = get_state().authenticator.user(presented)
+    return Caller(identity=identity, organization=organization.info)
+
+
+def _connect_app(presented: Presented) -> Caller:
+    identity, organization = get_state().authenticator.connect_app(presented)
+    return Caller(identity=identity, organization=organization.info)
+
+
+def _open_api(presented: Presented) -> Caller:
+    return Caller(identity=get_state().authenticator.open_api(presented))
+
+
+def _webhook(presented: Presented) -> Caller:
+    state = get_state()
+    organization, user_id = state.webhooks.verify(presented)
+    payload = read_json(state.config.max_body)
+    delivery = Delivery(organization.organization_id, user_id, payload)
+    return Caller(organization=organization.info, delivery=delivery)
+
+
+_JUDGES: dict[str, Callable[[Presented], Caller]] = {
+    USER: _user,
+    CONNECT: _connect_app,
+    OPEN_API: _open_api,
+    WEBHOOK: _webhook,
+}
+
+
+def _check(caller: Caller, name: str, words: Words) -> None:
+    """:raises NotAllowed: where the identity's ``role``, ``scope`` or ``status`` is not enough."""
+    if words is None:
+        return
+    wanted = {words} if isinstance(words, str) else set(words)
+    value = getattr(caller.identity, name, None)
+    if name == "scope":
+        enough = isinstance(value, str) and wanted <= set(value.replace(",", " ").split())
+    else:
+        enough = value in wanted
+    if not enough:
+        raise NotAllowed(f"Your {name} is not enough for this.", reason=f"{name}_not_enough")

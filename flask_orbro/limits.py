@@ -1,0 +1,43 @@
+"""Rate limits of the lifecycle paths, which anybody can call; off unless configured."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+
+from .config import Config
+from .errors import ConfigurationError
+
+
+def limit_lifecycle(app: Flask, blueprint: Blueprint, config: Config) -> None:
+    """Apply ``ORBRO_LIFECYCLE_LIMIT`` to each path of the blueprint, by client address.
+
+    Behind a proxy the address is right only with werkzeug's ``ProxyFix``. Counts are in
+    ``ORBRO_REDIS_URL``, else in the memory of each process.
+
+    :raises ConfigurationError: where the extra is not installed, or the limit cannot be read.
+    """
+    if config.lifecycle_limit is None:
+        return
+    try:
+        from flask_limiter import Limiter
+        from flask_limiter.util import get_remote_address
+        from limits import parse_many
+    except ImportError:
+        raise ConfigurationError(
+            "ORBRO_LIFECYCLE_LIMIT is set, but Flask-Limiter is not installed. "
+            "Install it with: pip install 'flask-orbro[limiter]'"
+        ) from None
+    try:
+        parse_many(config.lifecycle_limit)
+    except ValueError:
+        raise ConfigurationError(
+            f"ORBRO_LIFECYCLE_LIMIT must be a limit such as '30 per minute', not {config.lifecycle_limit!r}."
+        ) from None
+    limiter = Limiter(
+        get_remote_address,
+        app=app,
+        storage_uri=config.redis_url or "memory://",
+        headers_enabled=True,
+        in_memory_fallback_enabled=config.redis_url is not None,
+    )
+    limiter.limit(config.lifecycle_limit)(blueprint)

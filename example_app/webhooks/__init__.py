@@ -1,0 +1,5 @@
+"""What the platform reports."""
+
+from .views import webhooks
+
+__all__ = ["webhooks"]

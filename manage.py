@@ -1,0 +1,78 @@
+"""``python manage.py run | demo | test``: what one does with the example app."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).resolve().parent
+_PORT = click.IntRange(0, 65535)
+
+
+@click.group()
+def main() -> None:
+    """Run the example app, see it work, test it."""
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def run(host: str, port: int) -> None:
+    """Run the example app on Flask's development server."""
+    from example_app import create_app
+    from flask_orbro import ConfigurationError
+
+    try:
+        app = create_app()
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+    _need_port(host, port)
+    click.echo(f"Swagger UI  http://{host}:{port}/docs")
+    app.run(host, port, load_dotenv=False)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="End after the round; exit 0 where all was as expected.")
+@click.option("--port", default=0, type=_PORT, help="Of the app; a free one by default.")
+@click.option("--platform-port", default=0, type=_PORT, help="Of the simulator; a free one by default.")
+def demo(once: bool, port: int, platform_port: int) -> None:
+    """Run the simulated platform and the example app, and show what they do."""
+    from example_app.demo import demo
+
+    sys.exit(demo(once=once, port=port, platform_port=platform_port))
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def test(arguments: tuple[str, ...]) -> None:
+    """Run the tests; the arguments go to pytest."""
+    if importlib.util.find_spec("pytest") is None:
+        raise click.ClickException("pytest is not installed. Install it with: pip install -e '.[test]'")
+    with subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=ROOT) as pytest:  # noqa: S603
+        try:
+            code = pytest.wait()
+        except KeyboardInterrupt:
+            # pytest has seen Ctrl-C too, and is summing up.
+            code = pytest.wait()
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+def _need_port(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise click.ClickException(f"Port {port} of {host} cannot be used: {reason}.") from None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ModuleNotFoundError as error:
+        sys.exit(f"Error: {error.name} is not installed. Install it with: pip install -e '.[example]'")

@@ -1,0 +1,108 @@
+"""The example app, each in an instance folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from example_app import create_app
+from example_app.extensions import db
+from flask_orbro.state import get_state
+
+PROJECT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("FLASK_", "ORBRO_")) and not name.startswith("ORBRO_TEST_"):
+            monkeypatch.delenv(name)
+    for name in ("SERVICE_ENV", "ENV"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Path:
+    """The instance folder of every example app of this test."""
+    folder = tmp_path / "instance"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def make_example(instance: Path, settings: dict[str, Any]) -> Iterator[Callable[..., Flask]]:
+    """Makes example apps of the simulated platform: ``make_example(TESTING=True)``."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**config: Any) -> Flask:
+            return stack.enter_context(open_app(settings | config, instance_path=instance))
+
+        yield make
+
+
+@contextlib.contextmanager
+def open_app(config: Any = None, **options: Any) -> Iterator[Flask]:
+    """An example app that leaves no connection open."""
+    app = create_app(config, **options)
+    try:
+        yield app
+    finally:
+        get_state(app).close()
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def environment(settings: dict[str, Any]) -> dict[str, str]:
+    """Environment variables for an example app in a process of its own."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "ORBRO_"))}
+    return own | {f"FLASK_{name}": str(value) for name, value in settings.items() if name != "ORBRO_SWEEPER"}
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts Python processes, each in a group that does not outlive the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=PROJECT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                **options,
+            )
+            stack.callback(_end, process)
+            return process
+
+        yield start
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

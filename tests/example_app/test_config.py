@@ -1,0 +1,159 @@
+"""Where the settings come from, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from example_app import create_app
+from flask_orbro import ConfigurationError
+from flask_orbro.state import get_state
+
+from .conftest import PROJECT, open_app
+
+SECRETS = {"ORBRO_CLIENT_ID": "client", "ORBRO_CLIENT_SECRET": "secret-0123456789-0123456789-0123456789"}
+MEMORY = SECRETS | {"SQLALCHEMY_DATABASE_URI": "sqlite://"}
+
+
+def write_settings(instance: Path, **settings: Any) -> None:
+    lines = (f"{name} = {value!r}" for name, value in settings.items())
+    (instance / "application.cfg").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("variable", "migrates"),
+    [(None, True), ("dev", True), ("stg", False), ("prod", False)],
+)
+def test_orbro_env_chooses_the_environment(
+    instance: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, migrates: bool
+) -> None:
+    if variable:
+        monkeypatch.setenv("ORBRO_ENV", variable)
+    with open_app(MEMORY, instance_path=instance) as app:
+        assert app.config["MIGRATE_ON_START"] is migrates
+        assert not app.testing
+        assert not app.debug
+        assert get_state(app).config.env == (variable or "dev")
+
+
+def test_the_environment_of_the_instance_file_counts_for_app_and_extension_alike(instance: Path) -> None:
+    write_settings(instance, **MEMORY, ORBRO_ENV="prod")
+    with open_app(instance_path=instance) as app:
+        assert app.config["MIGRATE_ON_START"] is False
+        assert get_state(app).config.platform_host == "orbro.io"
+
+
+def test_each_place_wins_over_the_one_before(instance: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_settings(
+        instance, **MEMORY, ORBRO_PLATFORM_HOST="file.example", ORBRO_POOL_SIZE=7, ORBRO_MAX_BODY=2048
+    )
+    monkeypatch.setenv("FLASK_ORBRO_PLATFORM_HOST", "environment.example")
+    monkeypatch.setenv("FLASK_ORBRO_MAX_BODY", "4096")
+    monkeypatch.setenv("FLASK_ORBRO_CLIENT_ID", "12345")
+    with open_app({"ORBRO_MAX_BODY": 8192}, instance_path=instance) as app:
+        config = get_state(app).config
+    assert (config.pool_size, config.platform_host, config.max_body) == (7, "environment.example", 8192)
+    assert config.client_id == "12345"
+
+
+def test_an_object_overrides_too(instance: Path) -> None:
+    class Overrides:
+        ORBRO_CLIENT_ID = "from an object"
+        ORBRO_CLIENT_SECRET = SECRETS["ORBRO_CLIENT_SECRET"]
+        SQLALCHEMY_DATABASE_URI = "sqlite://"
+
+    with open_app(Overrides, instance_path=instance) as app:
+        assert get_state(app).config.client_id == "from an object"
+
+
+def test_the_testing_environment_needs_nothing_and_keeps_away_from_the_developer_s_database(
+    instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_settings(instance, SQLALCHEMY_DATABASE_URI="sqlite:///precious.sqlite")
+    monkeypatch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", "sqlite:///precious.sqlite")
+    with open_app("testing", instance_path=instance) as app:
+        assert app.testing
+        assert app.test_client().get("/healthz").status_code == 200
+    assert not (instance / "precious.sqlite").exists()
+
+
+def test_an_unknown_environment_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"'staging'.*development, testing, production"):
+        create_app("staging")
+
+
+def test_by_default_the_instance_folder_is_the_project_s() -> None:
+    with open_app("testing") as app:
+        assert Path(app.instance_path) == PROJECT / "instance"
+
+
+def test_missing_secrets_are_named_with_the_remedy(instance: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"ORBRO_CLIENT_ID is missing.*flask orbro init"):
+        create_app(instance_path=instance)
+
+
+def test_a_broken_instance_file_is_named_and_not_quoted(instance: Path) -> None:
+    (instance / "application.cfg").write_text('ORBRO_CLIENT_SECRET = "very-secret')
+    with pytest.raises(ConfigurationError, match=r"application\.cfg is not valid: SyntaxError") as caught:
+        create_app(instance_path=instance)
+    assert "very-secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_the_example_of_the_instance_file_is_valid_and_complete(instance: Path) -> None:
+    content = (PROJECT / "instance" / "application.cfg.example").read_text()
+    assert 'SECRET = ""' in content
+    (instance / "application.cfg").write_text(content)
+    with pytest.raises(ConfigurationError, match="ORBRO_CLIENT_ID is missing"):
+        create_app(instance_path=instance)
+    (instance / "application.cfg").write_text(content.replace('""', f'"{"x" * 40}"'))
+    with open_app(instance_path=instance) as app:
+        assert get_state(app).config.client_id == "x" * 40
+
+
+def test_the_database_file_is_for_its_owner_alone(instance: Path) -> None:
+    with open_app(SECRETS, instance_path=instance):
+        assert stat.S_IMODE((instance / "example.sqlite").stat().st_mode) == 0o600
+
+
+def test_an_instance_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"The database cannot be made at .*file"):
+        create_app(SECRETS, instance_path=tmp_path / "file" / "instance")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_instance_folder_without_write_access_is_one_sentence(instance: Path) -> None:
+    instance.chmod(0o500)
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        create_app(SECRETS, instance_path=instance)
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("nonsense", "must be a URL"),
+        ("nobodysdatabase://host/name", "must be a URL"),
+        ("postgresql+psycopg://me:hidden-word@127.0.0.1:1/x", "cannot be opened"),
+    ],
+)
+def test_a_database_out_of_reach_is_one_sentence_without_its_password(
+    instance: Path, uri: str, says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        create_app(SECRETS | {"SQLALCHEMY_DATABASE_URI": uri}, instance_path=instance)
+    assert "hidden-word" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"name": "no id"}'])
+def test_a_descriptor_that_is_missing_or_invalid_is_named(instance: Path, content: str | None) -> None:
+    path = instance / "other.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"The app descriptor .*other\.json"):
+        create_app(MEMORY | {"ORBRO_DESCRIPTOR": str(path)}, instance_path=instance)

@@ -1,0 +1,62 @@
+"""The example app under a real server."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from flask_orbro.simulator import SimulatorServer
+
+from ..conftest import CLIENT_ID
+from .conftest import free_port
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def wait_for(url: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        try:
+            if httpx2.get(url, timeout=2, trust_env=False).status_code == 200:
+                return
+        except httpx2.HTTPError:
+            time.sleep(0.05)
+    pytest.fail(f"{url} does not answer")
+
+
+@pytest.mark.parametrize("app", ["example_app:create_app()", "example_app.wsgi:app"])
+@pytest.mark.parametrize("more", [[], ["--preload"]])
+def test_gunicorn_serves_it_with_two_workers_from_an_empty_database(
+    start: Start,
+    environment: dict[str, str],
+    simulator: SimulatorServer,
+    tmp_path: Path,
+    app: str,
+    more: list[str],
+) -> None:
+    port = free_port()
+    uri = f"sqlite:///{tmp_path}/shared.sqlite"
+    gunicorn = start(
+        *("-m", "gunicorn", "--workers", "2", "--threads", "4", "--bind", f"127.0.0.1:{port}", *more, app),
+        env=environment | {"FLASK_SQLALCHEMY_DATABASE_URI": uri, "XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    url = f"http://127.0.0.1:{port}"
+    wait_for(f"{url}/healthz", gunicorn)
+    platform = simulator.platform
+    assert platform.install(url, "acme", client_id=CLIENT_ID).ok
+    headers = {"Authorization": f"Bearer {platform.user_token('acme')}", "sub": "acme"}
+    with httpx2.Client(trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)) as client:
+        answers = [client.get(f"{url}/platform/users", headers=headers).status_code for _ in range(12)]
+    assert answers == [200] * 12
+    outcomes = [platform.webhook("acme", "device:device_updated").status for _ in range(12)]
+    assert outcomes == [200] * 12
+    gunicorn.terminate()
+    output, _ = gunicorn.communicate(timeout=20)
+    assert "Traceback" not in output
+    assert output.count("Booting worker") == 2

@@ -1,0 +1,195 @@
+"""What a caller is told, whatever the platform does: nobody is let in, or sent away, by a fault."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jwt
+import pytest
+from flask import Flask
+
+from flask_orbro.simulator import SimulatorServer
+
+from .world import CONNECT_PATH, KINDS, OPEN_API_PATH, USER_PATH, World, is_problem
+
+ACCEPTED: dict[str, Any] = {"uuid": "u", "role": "HQ", "status": "A"}
+PATHS = {"/user": USER_PATH, "/connect": CONNECT_PATH, "/open": OPEN_API_PATH}
+
+#: What the platform does, and what the caller is told.
+OUTCOMES: dict[str, tuple[dict[str, Any], int]] = {
+    "refused": ({"status": 401, "body": {"error_code": "INVALID"}}, 401),
+    "refused with an acceptance": ({"status": 401, "body": ACCEPTED}, 401),
+    "forbidden": ({"status": 403, "body": {}}, 401),
+    "forbidden in HTML": ({"status": 403, "body": "<h1>Firewall</h1>"}, 503),
+    "expired": ({"status": 401, "body": {"error_code": "TOKEN_EXPIRED"}}, 401),
+    "limited": ({"status": 429, "body": {}, "headers": {"Retry-After": "7"}}, 429),
+    "limited in HTML": ({"status": 429, "body": "<h1>Slow</h1>"}, 429),
+    "limited, with a date": (
+        {"status": 429, "headers": {"Retry-After": "Sat, 01 Jan 2028 00:00:00 GMT"}},
+        429,
+    ),
+    "limited for ever": ({"status": 429, "headers": {"Retry-After": "9" * 400}}, 429),
+    "bad request": ({"status": 400, "body": {}}, 503),
+    "not found": ({"status": 404, "body": {}}, 503),
+    "broken": ({"status": 500, "body": ACCEPTED}, 503),
+    "bad gateway": ({"status": 502, "body": "<h1>Bad gateway</h1>"}, 503),
+    "HTML": ({"status": 200, "body": "<h1>Log in</h1>"}, 503),
+    "nothing": ({"status": 204}, 503),
+    "created": ({"status": 201, "body": ACCEPTED}, 503),
+    "a list": ({"status": 200, "body": [ACCEPTED]}, 503),
+    "null": ({"status": 200, "body": "null", "content_type": "application/json"}, 503),
+    "cut off": ({"status": 200, "body": '{"uuid": "u", "role"', "content_type": "application/json"}, 503),
+    "without an id": ({"status": 200, "body": {"role": "HQ", "status": "A"}}, 503),
+    "with an empty id": ({"status": 200, "body": {"uuid": "", "role": "HQ", "status": "A"}}, 503),
+    "with a number": ({"status": 200, "body": {"uuid": "u", "role": 1, "status": "A"}}, 503),
+    "redirect": ({"redirect": "http://127.0.0.1:1/"}, 503),
+    "redirect to an answer": ({"status": 307, "redirect": "/api/v1/users", "body": ACCEPTED}, 503),
+    "endless": ({"status": 200, "body": {"uuid": "u" * 100_000, "role": "", "status": ""}}, 503),
+    "packed badly": ({"status": 200, "body": "x", "headers": {"Content-Encoding": "gzip"}}, 503),
+    "dropped": ({"drop": True}, 503),
+}
+
+
+@pytest.fixture
+def make_world(
+    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
+) -> Callable[..., World]:
+    return partial(World, make_app, serving, simulator)
+
+
+def _token(world: World, view: str) -> str:
+    if view == "/open":
+        return world.platform.open_api_token()
+    return (world.platform.user_token if view == "/user" else world.platform.connect_token)("acme")
+
+
+@pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_platform_fault_lets_nobody_in_and_is_no_refusal(
+    make_world: Callable[..., World], kind: str, testing: bool
+) -> None:
+    world = make_world(kind=kind, TESTING=testing, ORBRO_OUTAGE_MEMORY=0)
+    wrong = []
+    for view, path in PATHS.items():
+        for name, (fault, status) in OUTCOMES.items():
+            world.platform.faults.set(path, **fault)
+            answer = world.get(view, _token(world, view))
+            retry = answer.headers.get("Retry-After", "")
+            if answer.status_code != status or answer.content_type != "application/problem+json":
+                wrong.append((view, name, answer.status_code, answer.content_type))
+            if (status in (429, 503)) != (retry.isdigit() and 0 < int(retry) <= 3600):
+                wrong.append((view, name, "Retry-After", retry))
+            if (status == 401) != ("WWW-Authenticate" in answer.headers):
+                wrong.append((view, name, "WWW-Authenticate"))
+    assert wrong == []
+
+
+def test_retry_after_is_the_platforms(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.platform.faults.set(USER_PATH, status=429, headers={"Retry-After": "7"})
+    assert world.get("/user", _token(world, "/user")).headers["Retry-After"] == "7"
+
+
+def test_an_expired_token_is_told_so(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    token = world.platform.user_token("acme", expires_in=-5)
+    answer = world.get("/user", token)
+    assert is_problem(answer, 401)["code"] == "token_expired"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="orbro", error="invalid_token"'
+
+
+def test_a_slow_answer_is_waited_for_and_a_slower_one_is_not(make_world: Callable[..., World]) -> None:
+    world = make_world(ORBRO_VERDICT_TIMEOUT=0.4)
+    world.platform.faults.set(USER_PATH, delay=0.15)
+    assert world.get("/user", _token(world, "/user")).status_code == 200
+    world.platform.faults.set(USER_PATH, delay=20)
+    began = time.monotonic()
+    is_problem(world.get("/user", _token(world, "/user")), 503)
+    assert time.monotonic() - began < 2
+
+
+def test_an_outage_ends_when_the_platform_is_back(make_world: Callable[..., World]) -> None:
+    world = make_world(ORBRO_OUTAGE_MEMORY=0.1)
+    token = _token(world, "/user")
+    world.platform.faults.set(USER_PATH, drop=True)
+    is_problem(world.get("/user", token), 503)
+    world.platform.faults.clear()
+    time.sleep(0.15)
+    assert world.get("/user", token).status_code == 200
+
+
+@pytest.mark.parametrize("view", PATHS)
+def test_an_acceptance_is_remembered_for_a_while(make_world: Callable[..., World], view: str) -> None:
+    world = make_world(ORBRO_VERDICT_TTL=0.4)
+    token, before = _token(world, view), world.asked(PATHS[view])
+    for _ in range(5):
+        assert world.get(view, token).status_code == 200
+    assert world.asked(PATHS[view]) - before == 1
+    time.sleep(0.45)
+    assert world.get(view, token).status_code == 200
+    assert world.asked(PATHS[view]) - before == 2
+
+
+def test_a_refusal_is_remembered_for_a_shorter_while(make_world: Callable[..., World]) -> None:
+    world = make_world(ORBRO_VERDICT_NEGATIVE_TTL=0.3)
+    for _ in range(5):
+        is_problem(world.get("/user", "nobodys.token.here"), 401)
+    assert world.asked(USER_PATH) == 1
+    time.sleep(0.35)
+    is_problem(world.get("/user", "nobodys.token.here"), 401)
+    assert world.asked(USER_PATH) == 2
+
+
+def test_neither_a_fault_nor_a_limit_is_remembered_as_a_verdict(make_world: Callable[..., World]) -> None:
+    world = make_world(ORBRO_OUTAGE_MEMORY=0)
+    token = _token(world, "/user")
+    for fault in ({"status": 500}, {"status": 429}, {"drop": True}):
+        world.platform.faults.set(USER_PATH, **fault)
+        assert world.get("/user", token).status_code in (429, 503)
+    world.platform.faults.clear()
+    assert world.get("/user", token).status_code == 200
+
+
+def test_an_acceptance_is_never_remembered_past_the_tokens_expiry(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    world = make_world(ORBRO_VERDICT_TTL=3600)
+    world.platform.clock = lambda: clock[0]
+    token = world.platform.user_token("acme", expires_in=10)
+    assert world.get("/user", token).status_code == 200
+    clock[0] += 9
+    assert world.get("/user", token).status_code == 200
+    assert world.asked(USER_PATH) == 1
+    clock[0] += 2
+    assert is_problem(world.get("/user", token), 401)["code"] == "token_expired"
+
+
+@pytest.mark.parametrize("exp", [1, 1e308, "soon", None, True, -1])
+def test_an_odd_expiry_of_an_accepted_token_breaks_nothing(
+    make_world: Callable[..., World], exp: Any
+) -> None:
+    world = make_world()
+    world.platform.faults.set(USER_PATH, status=200, body=ACCEPTED)
+    token = jwt.encode({"exp": exp}, "k" * 32) if exp is None or isinstance(exp, int) else None
+    token = token or jwt.PyJWS().encode(f'{{"exp": {exp!r}}}'.encode(), "k" * 32, algorithm="HS256")
+    assert world.get("/user", token).status_code == 200
+
+
+def test_a_verdict_of_one_organization_says_nothing_about_another(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.install("other")
+    token = world.platform.user_token("acme")
+    assert world.get("/user", token).status_code == 200
+    is_problem(world.get("/user", token, origin=world.origin("other")), 401)
+    assert world.get("/user", token).status_code == 200
+
+
+def test_an_opaque_token_has_no_email(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.platform.faults.set(USER_PATH, status=200, body=ACCEPTED)
+    assert world.get("/user", "opaque-token").json["email"] is None

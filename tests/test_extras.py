@@ -1,0 +1,100 @@
+"""Metrics and rate limits: off unless installed and switched on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+from flask_orbro import ConfigurationError, OrbroConnect, user_required
+from flask_orbro.simulator import SimulatorServer
+
+from .conftest import CLIENT_ID, bearer
+
+CALL = {"organization_id": "o-1"}
+
+
+def test_metrics_count_requests_verdicts_and_questions(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    orbro = OrbroConnect()
+    app, other_orbro = make_app(orbro, ORBRO_METRICS=True), OrbroConnect()
+    other = make_app(other_orbro, ORBRO_METRICS=True)
+
+    @app.get("/me")
+    @user_required
+    def me() -> str:
+        return "in"
+
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    token = simulator.platform.user_token("acme")
+    for headers in ({}, bearer(token), bearer(token)):
+        app.test_client().get("/me", query_string={"origin": origin}, headers=headers)
+
+    with app.app_context():
+        sample = orbro.metrics_registry.get_sample_value
+    assert sample("orbro_requests_total", {"credential": "user", "outcome": "accepted"}) == 2
+    assert sample("orbro_requests_total", {"credential": "user", "outcome": "token_missing"}) == 1
+    assert sample("orbro_verdicts_total", {"remembered": "yes"}) == 1
+    assert sample("orbro_verdicts_total", {"remembered": "no"}) == 1
+    question = {"question": "/api/v1/auth", "outcome": "accepted"}
+    assert sample("orbro_remote_seconds_count", question) == 1
+    with other.app_context():
+        assert (
+            other_orbro.metrics_registry.get_sample_value("orbro_verdicts_total", {"remembered": "yes"}) == 0
+        )
+
+
+def test_metrics_that_are_off_say_so(make_app: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    with make_app(orbro).app_context(), pytest.raises(ConfigurationError, match="ORBRO_METRICS"):
+        _ = orbro.metrics_registry
+
+
+@pytest.mark.parametrize("testing", [True, False])
+def test_lifecycle_calls_are_limited_by_address(make_app: Callable[..., Flask], testing: bool) -> None:
+    app = make_app(TESTING=testing, ORBRO_LIFECYCLE_LIMIT="3 per minute")
+    client = app.test_client()
+    answers = [client.post("/uninstalled", json=CALL) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
+    assert answers[3].content_type == "application/problem+json"
+    assert answers[3].get_json()["code"] == "too_many_requests"
+    assert int(answers[3].headers["Retry-After"]) > 0
+    elsewhere = client.post("/uninstalled", json=CALL, environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    assert elsewhere.status_code == 404
+
+
+def test_without_a_limit_nothing_is_limited(make_app: Callable[..., Flask]) -> None:
+    client = make_app().test_client()
+    assert {client.post("/uninstalled", json=CALL).status_code for _ in range(50)} == {404}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "module", "extra"),
+    [
+        ("ORBRO_METRICS", True, "prometheus_client", "metrics"),
+        ("ORBRO_LIFECYCLE_LIMIT", "3 per minute", "flask_limiter", "limiter"),
+        ("ORBRO_REDIS_URL", "redis://127.0.0.1:6379/0", "redis", "redis"),
+    ],
+)
+def test_a_missing_extra_is_named(
+    make_app: Callable[..., Flask],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    value: object,
+    module: str,
+    extra: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError, match=rf"{setting}.*flask-orbro\[{extra}\]"):
+        make_app(**{setting: value})
+
+
+def test_a_limit_that_cannot_be_read_is_named(make_app: Callable[..., Flask]) -> None:
+    with pytest.raises(ConfigurationError, match="ORBRO_LIFECYCLE_LIMIT must be a limit such as"):
+        make_app(ORBRO_LIFECYCLE_LIMIT="now and then")

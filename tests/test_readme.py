@@ -1,0 +1,74 @@
+"""What the README shows is what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_orbro.config import settings_table
+from flask_orbro.simulator import SimulatorServer
+from flask_orbro.state import get_state
+
+from .conftest import CLIENT_ID, CLIENT_SECRET, bearer
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_the_settings_table_is_the_code_s() -> None:
+    shown = re.search(r"<!-- settings -->\n(.*?)\n<!-- /settings -->", README.read_text(), re.DOTALL)
+    expected = ["| key | default | unit | meaning |", "|---|---|---|---|"]
+    for key, default, unit, meaning in settings_table():
+        written = "" if default is None else f"`{default!r}`"
+        expected.append(f"| `{key}` | {written} | {unit} | {meaning} |")
+    assert shown is not None
+    assert shown.group(1).splitlines() == expected
+
+
+@pytest.mark.parametrize("testing", [True, False])
+def test_the_app_factory_runs_as_shown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    simulator: SimulatorServer,
+    serving: Callable[[Flask], str],
+    origin: str,
+    testing: bool,
+) -> None:
+    (tmp_path / "hello.py").write_text(blocks("python")[0])
+    (tmp_path / "connect.json").write_text(blocks("json")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    environment = {
+        "CLIENT_ID": CLIENT_ID,
+        "CLIENT_SECRET": CLIENT_SECRET,
+        "PLATFORM_HOST": simulator.platform_host,
+        "PLATFORM_SCHEME": "http",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(f"FLASK_ORBRO_{name}", value)
+    namespace: dict[str, Any] = {"__name__": "hello", "__file__": str(tmp_path / "hello.py")}
+    code = compile((tmp_path / "hello.py").read_text(), str(tmp_path / "hello.py"), "exec")
+    monkeypatch.chdir(tmp_path)
+    exec(code, namespace)
+    app = namespace["create_app"]()
+    app.testing = testing
+    try:
+        assert simulator.platform.install(serving(app), "acme").ok
+        client = app.test_client()
+        accepted = client.get(
+            "/me", query_string={"origin": origin}, headers=bearer(simulator.platform.user_token("acme"))
+        )
+        assert accepted.json == {"email": "admin@acme.example", "role": "HQ"}
+        assert client.get("/me", query_string={"origin": origin}).status_code == 401
+        assert client.get("/docs").status_code == 200
+        assert "/installed" in json.dumps(client.get("/swagger.json").json)
+    finally:
+        get_state(app).close()

@@ -1,0 +1,1 @@
+"""What is measured, and how. Run it with ``python -m benchmarks``; read ``README.md`` beside this file."""

@@ -1,0 +1,109 @@
+"""``python -m benchmarks [quick|peer]``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import BenchmarkError
+from .options import Options
+from .runner import Plan
+
+#: Bounds of what can be asked for, so that a slip does not keep the machine busy for days.
+MAX_SECONDS, MAX_ROUNDS, MAX_CONNECTIONS = 120.0, 50, 512
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """:returns: the exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    options = Options(
+        plan=Plan(given.seconds, given.warm_up, given.rounds),
+        driver=given.driver,
+        connections=given.connections,
+        threads=given.threads,
+        venv=given.venv,
+        report=given.report,
+    )
+    # Containers and process managers say SIGTERM where a person presses Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        report = _benchmark(given.what)(options)
+        print(report)
+        if options.report is not None:
+            options.report.write_text(report)
+    except BenchmarkError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"benchmark: {error!r}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _benchmark(what: str) -> Callable[[Options], str]:
+    # Imported when chosen: each needs other parts installed.
+    if what == "quick":
+        from . import quick
+
+        return quick.run
+    from . import compare
+
+    return compare.run
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Flask-Orbro.")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("quick", "peer"),
+        default="quick",
+        help="quick: the example app alone; peer: beside the platform's own SDK and other servers",
+    )
+    parser.add_argument("--seconds", type=_between(0.2, MAX_SECONDS), default=5.0, help="each run (5)")
+    parser.add_argument("--warm-up", type=_between(0, MAX_SECONDS), default=1.0, help="before each run (1)")
+    parser.add_argument("--rounds", type=_whole(MAX_ROUNDS), default=3, help="medians are of these (3)")
+    parser.add_argument("--connections", type=_whole(MAX_CONNECTIONS), default=16)
+    parser.add_argument("--threads", type=_whole(256), default=16, help="of the gunicorn worker (16)")
+    parser.add_argument(
+        "--driver",
+        choices=("auto", "python", "wrk"),
+        default="auto",
+        help="the load generator; auto: wrk where it is installed",
+    )
+    parser.add_argument(
+        "--venv", type=Path, help="keep the peer's virtual environment here; else it is made each time"
+    )
+    parser.add_argument("--report", type=Path, help="write the result to this file, too")
+    return parser
+
+
+def _between(least: float, most: float) -> Callable[[str], float]:
+    def seconds(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be {least:g} to {most:g}, not {text}")
+        return value
+
+    return seconds
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if not 1 <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be 1 to {most}, not {text}")
+        return value
+
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

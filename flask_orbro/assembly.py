@@ -15,6 +15,7 @@ from .config import Config
 from .crypto import KeyedHash, derive_key
 from .descriptor import read_descriptor
 from .http import HttpPool
+from .inquiry import Inquiry
 from .installation import Organization
 from .lifecycle import Lifecycle
 from .logs import get_logger
@@ -58,24 +59,30 @@ def assemble(app: Flask, config: Config, *, database: Mapping[str, Any], redis: 
         per_organization=config.max_claims_per_organization,
         max_age=config.claim_max_age,
     )
+
+    def wake() -> None:
+        sweeper.wake()
+
+    told: dict[str, Any] = {
+        "config": config,
+        "organizations": organizations,
+        "claims": claims,
+        "clock": clock,
+        "announce": lambda signal, organization: _announce(app, signal, organization),
+        "asks_later": wake,
+    }
+    inquiry = Inquiry(**told, prover=Prover(config, http, platform_clock))
     lifecycle = Lifecycle(
-        config=config,
-        organizations=organizations,
-        claims=claims,
-        prover=Prover(config, http, platform_clock),
-        digest=KeyedHash(derive_key(config.client_secret, "claim")),
-        clock=clock,
-        announce=lambda signal, organization: _announce(app, signal, organization),
-        claims_wait=lambda: sweeper.wake(),
+        **told, inquiry=inquiry, digest=KeyedHash(derive_key(config.client_secret, "claim"))
     )
     metrics = make_metrics(config.metrics)
-    sweeper = Sweeper(lifecycle.sweep, clock, enabled=config.sweeper)
+    sweeper = Sweeper(inquiry.sweep, clock, enabled=config.sweeper)
     shared: dict[str, Any] = {
         "config": config,
         "organizations": organizations,
         "organization_cache": OrganizationCache(organizations, ttl=config.organization_ttl),
         "claims": claims,
-        "lifecycle": lifecycle,
+        "inquiry": inquiry,
     }
     verdicts = VerdictStore(
         SealedCache(cache, config.client_secret, "verdict", clock),
@@ -92,6 +99,7 @@ def assemble(app: Flask, config: Config, *, database: Mapping[str, Any], redis: 
         http=http,
         organizations=organizations,
         claims=claims,
+        inquiry=inquiry,
         lifecycle=lifecycle,
         authenticator=Authenticator(
             **shared,

@@ -17,8 +17,8 @@ from .errors import (
 from .flight import SingleFlight
 from .http import HttpPool, Unreachable
 from .identity import ConnectAppIdentity, OpenApiIdentity, Presented, UserIdentity
+from .inquiry import Inquiry
 from .installation import Organization, State
-from .lifecycle import Lifecycle
 from .logs import get_logger
 from .metrics import Metrics
 from .outage import KnownOutage, OutageMemory
@@ -55,7 +55,7 @@ class Authenticator:
         config: Config,
         http: HttpPool,
         verdicts: VerdictStore,
-        lifecycle: Lifecycle,
+        inquiry: Inquiry,
         organizations: OrganizationStore,
         organization_cache: OrganizationCache,
         claims: ClaimStore,
@@ -68,7 +68,7 @@ class Authenticator:
         self._own_token = own_token
         self._metrics = metrics
         self._verdicts = verdicts
-        self._lifecycle = lifecycle
+        self._inquiry = inquiry
         self._organizations = organizations
         self._organization_cache = organization_cache
         self._claims = claims
@@ -134,7 +134,7 @@ class Authenticator:
         if organization is None:
             organization = self._reconsider(subdomain)
         if organization is not None:
-            organization = self._lifecycle.bound(organization)
+            organization = self._inquiry.bound(organization)
         if organization is None or organization.bound_subdomain != subdomain:
             raise NotAuthenticated(
                 "This organization has not installed the app.", reason="unknown_organization"
@@ -171,24 +171,15 @@ class Authenticator:
 
         :raises ServiceUnavailable: where something waits that could not be asked about.
         """
-        now = self._clock()
-        undecided = False
-        for claim in self._claims.of_subdomain(subdomain):
-            if claim.ask_at <= now:
-                outcome = self._lifecycle.prove(claim)
-                if outcome is Outcome.ACCEPTED:
-                    return self._organizations.bound_to(subdomain)
-                if outcome not in (Outcome.REFUSED, Outcome.FOREIGN, Outcome.UNDECIDED):
-                    undecided = True
-                    break  # one question that hangs is enough for one request
-            else:
-                undecided |= claim.refused == 0
+        outcome = self._inquiry.reconsider(self._claims.of_subdomain(subdomain))
+        if outcome is Outcome.ACCEPTED:
+            return self._organizations.bound_to(subdomain)
         for organization in self._organizations.named(subdomain):
             if organization.state in (State.ACTIVE, State.SUSPENDED):
-                checked = self._lifecycle.bound(organization)
+                checked = self._inquiry.bound(organization)
                 if checked.bound_subdomain == subdomain:
                     return checked
-        if undecided:
+        if outcome is Outcome.FAULT:
             raise ServiceUnavailable(
                 "Whether this organization has installed the app is not known yet.",
                 reason="organization_undecided",

@@ -76,7 +76,7 @@ def descriptor() -> None:
 def sweep() -> None:
     """Ask the platform about every claim and every uninstall that is due."""
     state = get_state()
-    due = state.lifecycle.sweep()
+    due = state.inquiry.sweep()
     waiting = state.claims.count()
     click.echo(f"{waiting} claims wait." + ("" if due is None else " More is due later."))
 

@@ -24,6 +24,8 @@ from .verdicts import Outcome
 
 #: How long to wait before the platform is asked again, by the number of times it was asked (seconds).
 ASK_AGAIN = (1, 2, 4, 8, 15, 30, 60, 300, 900, 3600)
+#: How soon what is needed may be asked about again (seconds): anybody can make a claim needed.
+NEEDED_GAP = 5
 #: How long a remembered uninstall is asked about while the platform still accepts the secret (seconds).
 UNINSTALL_MEMORY = 3600
 
@@ -82,6 +84,7 @@ class Organization:
     :param refused_at: when the platform first refused the secret after that request.
     :param ask_at: when to ask about the stored secret again; ``None``: only on use.
     :param enabled: what the platform last said; ``None``: nothing.
+    :param approved: it counts on an operator's word, and the platform is not asked about it.
     """
 
     organization_id: str
@@ -99,6 +102,7 @@ class Organization:
     asked: int = 0
     ask_at: float | None = None
     enabled: bool | None = None
+    approved: bool = False
     version: int = 0
 
     @property
@@ -128,6 +132,28 @@ class Organization:
 def ask_gap(asked: int) -> float:
     """Seconds until the next question, growing with the number asked."""
     return ASK_AGAIN[min(max(asked, 1), len(ASK_AGAIN)) - 1]
+
+
+def needed_at(asked: int, ask_at: float | None) -> float:
+    """From when on something that is needed may be asked about.
+
+    At once after the first question, which comes before the platform has our answer; then, however
+    long the gap has grown, after ``NEEDED_GAP``.
+    """
+    if asked <= 1 or ask_at is None:
+        return 0
+    gap = ask_gap(asked)
+    return ask_at - gap + min(gap, NEEDED_GAP)
+
+
+def may_ask(asked: int, ask_at: float | None, now: float) -> bool:
+    """Whether something that is needed now may be asked about."""
+    return now >= needed_at(asked, ask_at)
+
+
+def is_due(organization: Organization, now: float) -> bool:
+    """Whether a question about the stored secret is due."""
+    return organization.ask_at is not None and now >= organization.ask_at
 
 
 def matches(organization: Organization | None, claim: Claim) -> bool:
@@ -186,11 +212,15 @@ def prove(organization: Organization | None, claim: Claim, *, now: float, window
 def request_uninstall(organization: Organization, now: float) -> Organization:
     """Remember an uninstall. Nothing else changes before the platform refuses the secret.
 
-    A repeated request is asked about from the start: the one before may have been forged.
+    A repeated request is asked about anew, for the one before may have been forged; but not at once,
+    for anybody can repeat it.
     """
     if organization.state is not State.ACTIVE:
         return organization
-    return replace(organization, uninstall_requested_at=now, asked=0, ask_at=now)
+    if organization.uninstall_requested_at is None:
+        return replace(organization, uninstall_requested_at=now, asked=0, ask_at=now)
+    ask_at = max(now, needed_at(organization.asked, organization.ask_at))
+    return replace(organization, uninstall_requested_at=now, asked=2, ask_at=ask_at)
 
 
 def judge(organization: Organization, outcome: Outcome, *, now: float, grace: float) -> Organization:
@@ -237,6 +267,13 @@ def _accepted(waiting: Organization, now: float) -> Organization:
     )
 
 
+def without_questions(organization: Organization, now: float) -> Organization:
+    """An organization that nobody can be asked about: nothing is due but that its old secret goes."""
+    if now < organization.previous_secret_until:
+        return replace(organization, ask_at=organization.previous_secret_until)
+    return replace(organization, previous_secret=None, previous_secret_until=0, ask_at=None)
+
+
 def suspend(organization: Organization | None) -> Organization | None:
     """An active organization that is let do nothing, and keeps its secret."""
     if organization is None or not organization.is_active:
@@ -253,5 +290,6 @@ def erase(organization: Organization) -> Organization:
         previous_secret=None,
         previous_secret_until=0,
         bound_subdomain=None,
+        approved=False,
         ask_at=None,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Boolean, DateTime, Double, Index, Integer, String, UniqueConstraint
+from sqlalchemy import Boolean, DateTime, Double, Index, Integer, String, UniqueConstraint, false
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, registry
 
@@ -51,6 +51,7 @@ class ConnectAppClientInfoMixin:
     asked: Mapped[int] = mapped_column(Integer, nullable=False, server_default="0")
     ask_at: Mapped[float | None] = mapped_column(Double, index=True)
     enabled: Mapped[bool | None] = mapped_column(Boolean)
+    approved: Mapped[bool] = mapped_column(Boolean, nullable=False, server_default=false())
     version: Mapped[int] = mapped_column(Integer, nullable=False, server_default="0")
 
     def __repr__(self) -> str:

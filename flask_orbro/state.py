@@ -12,6 +12,7 @@ from .config import Config
 from .descriptor import Descriptor
 from .errors import NotInitializedError
 from .http import HttpPool
+from .inquiry import Inquiry
 from .lifecycle import Lifecycle
 from .metrics import NoMetrics, PrometheusMetrics
 from .models import Models
@@ -34,6 +35,7 @@ class OrbroState:
     http: HttpPool = field(repr=False)
     organizations: OrganizationStore = field(repr=False)
     claims: ClaimStore = field(repr=False)
+    inquiry: Inquiry = field(repr=False)
     lifecycle: Lifecycle = field(repr=False)
     authenticator: Authenticator = field(repr=False)
     webhooks: WebhookVerifier = field(repr=False)

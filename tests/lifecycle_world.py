@@ -50,6 +50,7 @@ class World:
         self.platform = simulator.platform
         self.clock = Clock()
         self.state.lifecycle._clock = self.clock
+        self.state.inquiry._clock = self.clock
         self.signals: list[tuple[str, str]] = []
         self.receivers: list[Any] = []
 
@@ -84,7 +85,7 @@ class World:
 
     def sweep(self, after: float = 0) -> float | None:
         self.clock.ahead += after
-        return self.state.lifecycle.sweep()
+        return self.state.inquiry.sweep()
 
     def me(self, subdomain: str = "acme") -> int:
         """The status that a genuine user of the organization gets."""

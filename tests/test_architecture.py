@@ -15,10 +15,10 @@ ROOT = Path(flask_orbro.__file__).parent
 
 #: Imports point downward, or sideways without a circle. A new module says here where it lives.
 FLOORS: dict[int, str] = {
-    0: "checks errors protocol verdicts installation descriptor schemas signals",
+    0: "checks errors protocol verdicts installation descriptor schemas signals identity",
     1: "config crypto models stores http network outage flight storage logs metrics own_tokens"
     " retry bulkhead server_clock",
-    2: "proof lifecycle identity authenticator webhooks platform sweeper",
+    2: "proof inquiry lifecycle authenticator webhooks platform sweeper",
     3: "state assembly context body swagger problems limits decorators api cli extension simulator __init__",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -93,10 +93,10 @@ def _imported_roots(tree: ast.AST) -> set[str]:
 
 
 def test_the_reading_of_imports_is_not_blind() -> None:
-    assert {"protocol", "stores.cache", "lifecycle"} <= _imports("platform.service") | _imports(
+    assert {"protocol", "stores.cache", "inquiry"} <= _imports("platform.service") | _imports(
         "platform.tokens"
     )
-    assert {"config", "lifecycle", "stores.claims"} <= _imports("webhooks.verify")
+    assert {"config", "inquiry", "stores.claims"} <= _imports("webhooks.verify")
     assert "simulator.control" in _imports("simulator.app")
     assert "extension" in _imports("__init__")
 

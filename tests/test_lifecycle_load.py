@@ -14,6 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from sqlalchemy.pool import QueuePool
 
 from flask_orbro import ConnectAppClaimMixin, ConnectAppClientInfoMixin, OrbroConnect
+from flask_orbro.installation import NEEDED_GAP
 from flask_orbro.protocol import CONNECT_PATH, USER_PATH
 
 from .conftest import bearer
@@ -129,8 +130,11 @@ def test_a_webhook_that_a_forged_claim_signed_changes_nothing(world: World) -> N
     world.forge()
     claims = {"issued_by": "meta-platform-webhook", "sub": f"organizationId:{world.organization_id}"}
     token = signed(claims | {"exp": time.time() + 60}, "f" * 40)
-    for _ in range(3):
+    asked = world.platform.counts[CONNECT_PATH]
+    for _ in range(5):
         assert world.webhook(token=token) == 401
+    assert world.platform.counts[CONNECT_PATH] == asked + 1
+    world.clock.ahead += NEEDED_GAP
     world.platform.faults.set(CONNECT_PATH, status=500)
     assert world.webhook(token=token) == 503
     assert world.webhook() == 200

@@ -252,6 +252,6 @@ def test_an_answer_that_a_new_install_overtakes_says_nothing_about_it(world: Wor
     assert stale is not None
     world.install()
     time.sleep(0.01)
-    after = world.state.lifecycle.check(stale)
+    after = world.state.inquiry.check(stale)
     assert after.shared_secret == world.stored.shared_secret  # type: ignore[union-attr]
     assert (after.state, after.bound_subdomain) == (State.ACTIVE, "acme")

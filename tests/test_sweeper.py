@@ -185,7 +185,7 @@ def test_what_an_earlier_process_left_waiting_is_proven_after_the_first_request(
     simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID, activate="after")
     state = get_state(app)
     assert state.claims.count() == 1
-    later = Sweeper(state.lifecycle.sweep, time.time, enabled=True)
+    later = Sweeper(state.inquiry.sweep, time.time, enabled=True)
     try:
         later.start_once()
         assert until(lambda: state.claims.count() == 0)

@@ -8,8 +8,8 @@ from ..bulkhead import Bulkhead
 from ..config import Config
 from ..errors import ConfigurationError, NotAllowed
 from ..http import HttpPool
+from ..inquiry import Inquiry
 from ..installation import Organization
-from ..lifecycle import Lifecycle
 from ..metrics import Metrics
 from ..protocol import organization_origin
 from ..retry import RetryPolicy
@@ -17,7 +17,7 @@ from ..server_clock import ServerClock
 from ..stores.claims import ClaimStore
 from ..stores.organization_cache import OrganizationCache
 from ..stores.organizations import OrganizationStore
-from ..verdicts import TOKEN_EXPIRED, Outcome, error_code
+from ..verdicts import TOKEN_EXPIRED, error_code
 from .auth import TokenAuth
 from .client import AsyncPlatformClient, Calling, PlatformClient
 from .token_util import TokenUtil
@@ -38,7 +38,7 @@ class Platform:
         organizations: OrganizationStore,
         organization_cache: OrganizationCache,
         claims: ClaimStore,
-        lifecycle: Lifecycle,
+        inquiry: Inquiry,
         metrics: Metrics,
         platform_clock: ServerClock,
     ) -> None:
@@ -47,7 +47,7 @@ class Platform:
         self._organizations = organizations
         self._organization_cache = organization_cache
         self._claims = claims
-        self._lifecycle = lifecycle
+        self._inquiry = inquiry
         self._platform_clock = platform_clock
         self._calling = Calling(
             http=http,
@@ -123,7 +123,7 @@ class Platform:
     def _usable(self, organization_id: str) -> Organization:
         organization = self._organization_cache.get(organization_id)
         if organization is not None and organization.is_active:
-            organization = self._lifecycle.bound(organization)
+            organization = self._inquiry.bound(organization)
         if organization is None or not organization.is_active:
             raise NotAllowed("This organization has not installed the app.", reason="unknown_organization")
         if organization.bound_subdomain is None:
@@ -150,12 +150,7 @@ class Platform:
     def _proven_since(self, organization: Organization) -> Organization | None:
         """The organization with another secret, after asking about the claims that wait."""
         organization_id = organization.organization_id
-        now = self._platform_clock.local()
-        for claim in self._claims.of_organization(organization_id):
-            if claim.asked > 1 and now < claim.ask_at:
-                continue  # anybody can leave a claim: the caller does not wait for each of them each time
-            if self._lifecycle.prove(claim) not in (Outcome.REFUSED, Outcome.FOREIGN):
-                break  # proven, or the platform does not answer now
+        self._inquiry.reconsider(self._claims.of_organization(organization_id))
         current = self._organizations.get(organization_id)
         if current is None or current.bound_subdomain != organization.bound_subdomain:
             return None

@@ -96,6 +96,12 @@ class OrganizationStore:
             due: float | None = session.scalar(query.order_by(self._table.c.ask_at).limit(1))
             return due
 
+    def any_proven(self) -> bool:
+        """Whether the platform has ever accepted the secret of any. One statement."""
+        with self._sessions() as session:
+            query = select(self._table.c.id).where(self._table.c.proven_at > 0).limit(1)
+            return session.scalar(query) is not None
+
     def all(self, page: int = 500) -> Iterator[Organization]:
         """Every organization, read page by page."""
         last = 0
@@ -175,6 +181,7 @@ def _organization(row: Any) -> Organization:
         asked=row.asked,
         ask_at=row.ask_at,
         enabled=row.enabled,
+        approved=row.approved,
         version=row.version,
     )
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ..config import Config
 from ..errors import NotAllowed, NotAuthenticated, ServiceUnavailable
 from ..identity import Presented
+from ..inquiry import Inquiry
 from ..installation import Organization
-from ..lifecycle import Lifecycle
 from ..protocol import (
     TokenError,
     WebhookRules,
@@ -33,14 +33,14 @@ class WebhookVerifier:
         organizations: OrganizationStore,
         organization_cache: OrganizationCache,
         claims: ClaimStore,
-        lifecycle: Lifecycle,
+        inquiry: Inquiry,
         clock: Callable[[], float],
     ) -> None:
         self._config = config
         self._organizations = organizations
         self._organization_cache = organization_cache
         self._claims = claims
-        self._lifecycle = lifecycle
+        self._inquiry = inquiry
         self._clock = clock
         self._rules = WebhookRules(
             leeway=config.webhook_leeway,
@@ -87,20 +87,20 @@ class WebhookVerifier:
 
     def _verify_with_claims(self, token: str, organization_id: str, now: float) -> Organization:
         """A claim that signed this token is needed now: ask about it, and believe only the answer."""
-        for claim in self._claims.of_organization(organization_id):
-            if not self._signed(token, claim.shared_secret, now):
-                continue
-            outcome = self._lifecycle.prove(claim)
-            if outcome is Outcome.ACCEPTED:
-                organization = self._organizations.get(organization_id)
-                if organization is not None and organization.is_active:
-                    return organization
-            if outcome not in (Outcome.REFUSED, Outcome.FOREIGN):
-                raise ServiceUnavailable(
-                    "The platform cannot be asked about this organization now; send it again.",
-                    reason="organization_undecided",
-                    retry_after=2,
-                )
+        waiting = self._claims.of_organization(organization_id)
+        outcome = self._inquiry.reconsider(
+            claim for claim in waiting if self._signed(token, claim.shared_secret, now)
+        )
+        if outcome is Outcome.ACCEPTED:
+            organization = self._organizations.get(organization_id)
+            if organization is not None and organization.is_active:
+                return organization
+        if outcome is not Outcome.REFUSED:
+            raise ServiceUnavailable(
+                "The platform cannot be asked about this organization now; send it again.",
+                reason="organization_undecided",
+                retry_after=2,
+            )
         raise TokenError("no_secret")
 
     def _signed(self, token: str, secret: str, now: float) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_orbro import current_delivery, webhook_required
+from flask_orbro.installation import NEEDED_GAP
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
@@ -54,7 +55,10 @@ def test_a_delivery_of_an_install_that_waits_proves_it(
     "fault", [{"status": 500}, {"drop": True}, {"status": 429}, {"status": 401, "body": "<p>"}]
 )
 def test_a_delivery_that_cannot_be_decided_is_asked_for_again(
-    make_world: Callable[..., World], fault: dict[str, Any], testing: bool
+    make_world: Callable[..., World],
+    fault: dict[str, Any],
+    testing: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = make_world(install=False, TESTING=testing)
     world.install(activate="after")
@@ -63,6 +67,10 @@ def test_a_delivery_that_cannot_be_decided_is_asked_for_again(
     assert is_problem(answer, 503)["code"] == "organization_undecided"
     assert int(answer.headers["Retry-After"]) > 0
     world.platform.faults.clear()
+    # A fault is not asked about again at once, and not held against the claim either.
+    again = world.deliver(world.platform.webhook_token("acme"))
+    assert is_problem(again, 503)["code"] == "organization_undecided"
+    monkeypatch.setattr(get_state(world.app).inquiry, "_clock", lambda: time.time() + NEEDED_GAP)
     assert world.deliver(world.platform.webhook_token("acme")).status_code == 200
 
 

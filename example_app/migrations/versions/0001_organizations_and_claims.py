@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("asked", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("ask_at", sa.Double(), index=True),
         sa.Column("enabled", sa.Boolean()),
+        sa.Column("approved", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("version", sa.Integer(), nullable=False, server_default="0"),
     )
     op.create_table(

@@ -1,0 +1,238 @@
+"""Asking the platform about what is stored and what waits, and taking the consequences.
+
+The answers drive the state machine of :mod:`.installation`; nothing else makes a claim count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from blinker import NamedSignal
+
+from . import signals
+from .config import Config
+from .errors import ServiceUnavailable
+from .installation import Claim, Organization, State, claim_asked, judge, may_ask, prove, without_questions
+from .logs import get_logger
+from .proof import Prover
+from .protocol import is_usable_secret
+from .stores.claims import ClaimStore
+from .stores.organizations import OrganizationStore
+from .verdicts import Outcome
+
+logger = get_logger(__name__)
+
+#: How often a proof is repeated that another proven install overtook.
+OVERTAKEN = 3
+#: Seconds between two warnings that nothing was ever proven.
+WARN_AGAIN = 600
+
+
+class Inquiry:
+    """:param announce: sends a signal about an organization, after commit; it never raises.
+    :param asks_later: called when there is something to ask about later.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        organizations: OrganizationStore,
+        claims: ClaimStore,
+        prover: Prover,
+        clock: Callable[[], float],
+        announce: Callable[[NamedSignal, Organization], None],
+        asks_later: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._organizations = organizations
+        self._claims = claims
+        self._prover = prover
+        self._clock = clock
+        self._announce = announce
+        self._asks_later = asks_later
+        self._warned_at = float(-WARN_AGAIN)
+
+    def prove(self, claim: Claim, *, wait: float = 0) -> Outcome | None:
+        """Ask about a claim, and install it where the platform accepts it.
+
+        :param wait: seconds to wait while other proofs run.
+        :returns: the outcome, or ``None`` where it could not be asked now.
+        """
+        for _ in range(OVERTAKEN):
+            stored = self._organizations.get(claim.organization_id)
+            subdomain = claim.subdomain or (stored.subdomain if stored else None)
+            if subdomain is None:
+                return None
+            asked_at = self._clock()
+            outcome = self._prover.ask(
+                organization_id=claim.organization_id,
+                subdomain=subdomain,
+                shared_secret=claim.shared_secret,
+                user_id=claim.user_id or (stored.installed_user_id if stored else None),
+                wait=wait,
+            )
+            if outcome is None:
+                return None
+            if outcome is not Outcome.ACCEPTED:
+                self._claims.save(claim_asked(claim, outcome, self._clock()))
+                return outcome
+            if self.install(replace(claim, subdomain=subdomain), asked_at):
+                return outcome
+        return None
+
+    def reconsider(self, claims: Iterable[Claim]) -> Outcome:
+        """Ask about claims that are needed now, until one is proven.
+
+        One that was refused a moment ago counts as refused, so that what anybody can repeat is not a
+        question each time.
+
+        :returns: ``ACCEPTED`` where one is proven; else the least certain answer: ``FAULT`` where one
+            could not be asked about, ``UNDECIDED``, or ``REFUSED``.
+        """
+        unsure = Outcome.REFUSED
+        for claim in claims:
+            if not may_ask(claim.asked, claim.ask_at, self._clock()):
+                if claim.refused < claim.asked:
+                    unsure = Outcome.FAULT
+                continue
+            outcome = self.prove(claim)
+            if outcome is Outcome.ACCEPTED:
+                return outcome
+            if outcome is None or outcome in (Outcome.FAULT, Outcome.RATE_LIMITED, Outcome.EXPIRED):
+                return Outcome.FAULT  # one question that hangs is enough for one request
+            if outcome is Outcome.UNDECIDED and unsure is Outcome.REFUSED:
+                unsure = outcome
+        return unsure
+
+    def check(self, organization: Organization, *, wait: float = 0) -> Organization:
+        """Ask about the *stored* secret and take the consequences.
+
+        :returns: the organization as it is then; unchanged where it could not be asked now.
+        """
+        if organization.shared_secret is None or organization.subdomain is None or organization.approved:
+            return self._not_to_be_asked(organization)
+        outcome = self._prover.ask(
+            organization_id=organization.organization_id,
+            subdomain=organization.subdomain,
+            shared_secret=organization.shared_secret,
+            user_id=organization.installed_user_id,
+            wait=wait,
+            stored=True,
+        )
+        if outcome is None:
+            return organization
+        now = self._clock()
+
+        def transition(current: Organization | None) -> Organization | None:
+            # An answer about another secret, or about a moment before a proven install, says nothing.
+            if current is None or current.shared_secret != organization.shared_secret:
+                return current
+            if current.proven_at != organization.proven_at:
+                return current
+            return judge(current, outcome, now=now, grace=self._config.uninstall_grace)
+
+        after = self._organizations.change(organization.organization_id, transition)
+        if after is None:
+            return organization
+        if after.state is State.UNINSTALLED:
+            logger.warning("Organization %s is uninstalled.", after.organization_id)
+            self._announce(signals.app_uninstalled, after)
+        if after.ask_at is not None:
+            self._asks_later()
+        return after
+
+    def _not_to_be_asked(self, organization: Organization) -> Organization:
+        """An organization that an operator answers for; what is due is that an old secret goes."""
+        if organization.ask_at is None:
+            return organization
+        now = self._clock()
+        after = self._organizations.change(
+            organization.organization_id, lambda current: current and without_questions(current, now)
+        )
+        return after or organization
+
+    def bound(self, organization: Organization) -> Organization:
+        """The organization, asked about where its subdomain was not proven within ``ORBRO_BINDING_TTL``.
+
+        :raises ServiceUnavailable: where it could not be asked about for as long again.
+        """
+        if self._config.install_proof == "none" or organization.approved:
+            return organization
+        age = self._clock() - organization.binding_proven_at
+        is_bound = organization.bound_subdomain is not None
+        if is_bound and age < self._config.binding_ttl:
+            return organization
+        if may_ask(organization.asked, organization.ask_at, self._clock()):
+            organization = self.check(organization)
+        age = self._clock() - organization.binding_proven_at
+        if organization.bound_subdomain is not None and age >= 2 * self._config.binding_ttl:
+            raise ServiceUnavailable(
+                "The platform cannot be asked about this organization now.",
+                reason="organization_undecided",
+                retry_after=2,
+            )
+        return organization
+
+    def sweep(self) -> float | None:
+        """Ask about everything that is due.
+
+        :returns: when the next question is due, or ``None`` where nothing waits.
+        """
+        now = self._clock()
+        self._claims.drop_old(now)
+        wait = 2 * self._config.proof_timeout
+        for organization in self._organizations.due(now):
+            self.check(organization, wait=wait)
+        for claim in self._claims.due(now):
+            if not is_usable_secret(claim.shared_secret):
+                self._claims.drop(claim)  # kept by an earlier version: nothing can be signed with it
+            elif self.prove(claim, wait=wait) is None and claim.subdomain is None:
+                # Nobody can be asked about it: an operator can approve it.
+                self._claims.save(claim_asked(claim, Outcome.FAULT, self._clock()))
+        due = [at for at in (self._claims.next_due(), self._organizations.next_due()) if at is not None]
+        self._warn_where_nothing_is_ever_proven()
+        return min(due, default=None)
+
+    def install(self, claim: Claim, asked_at: float, *, approved: bool = False) -> bool:
+        """Put a proven claim in force, unless another was proven since ``asked_at``.
+
+        :param approved: it is an operator's word that proves it.
+        """
+        now = self._clock()
+        window = self._config.previous_secret_window
+
+        overtaken = False
+
+        def transition(current: Organization | None) -> Organization | None:
+            nonlocal overtaken
+            overtaken = current is not None and current.is_active and current.proven_at > asked_at
+            if overtaken:
+                return current
+            return replace(prove(current, claim, now=now, window=window), approved=approved)
+
+        after = self._organizations.change(claim.organization_id, transition)
+        if after is None or after.shared_secret != claim.shared_secret:
+            return False
+        self._claims.drop(claim)
+        if not overtaken:  # else the same install was proven at the same time, and told of
+            logger.info("Organization %s is installed.", claim.organization_id)
+            self._announce(signals.app_installed, after)
+            if after.ask_at is not None:
+                self._asks_later()
+        return True
+
+    def _warn_where_nothing_is_ever_proven(self) -> None:
+        if time.monotonic() < self._warned_at + WARN_AGAIN:
+            return
+        waiting = self._claims.count()
+        if waiting and not self._organizations.any_proven():
+            self._warned_at = time.monotonic()
+            logger.warning(
+                "%d installs wait and none was ever proven: the platform has not accepted the secret of "
+                "any. Nobody is let in. See 'flask orbro organizations', and if the platform cannot "
+                "confirm them, 'flask orbro organizations approve'.",
+                waiting,
+            )

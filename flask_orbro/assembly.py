@@ -36,6 +36,9 @@ from .webhooks import WebhookVerifier
 
 logger = get_logger(__name__)
 
+#: Where flask-jwt-extended keeps its manager.
+JWT_MANAGER = "flask-jwt-extended"
+
 
 def assemble(app: Flask, config: Config, *, database: Mapping[str, Any], redis: Any) -> OrbroState:
     """Make every part of one app and connect them. Runs no SQL and asks nobody.
@@ -107,7 +110,7 @@ def assemble(app: Flask, config: Config, *, database: Mapping[str, Any], redis: 
             http=http,
             verdicts=verdicts,
             metrics=metrics,
-            own_token=lambda token: is_own_token(token, app.config),
+            own_token=lambda token: is_own_token(token, app.config, app.extensions.get(JWT_MANAGER)),
         ),
         webhooks=WebhookVerifier(**shared, clock=platform_clock),
         platform=Platform(**shared, http=http, tokens=tokens, metrics=metrics, platform_clock=platform_clock),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask, request
 from flask_jwt_extended import JWTManager, create_access_token
 
@@ -32,6 +34,61 @@ def test_a_key_of_the_app_tells_its_tokens() -> None:
     assert not is_own_token(jwt.encode({"sub": "1"}, "k" * 40, "HS256"), {"JWT_SECRET_KEY": KEY})
     for nonsense in ("", "x", "a.b.c", jwt.encode({}, None, "none")):
         assert not is_own_token(nonsense, {"JWT_SECRET_KEY": KEY, "JWT_PUBLIC_KEY": "x"})
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_private_key_tells_the_apps_tokens_too(algorithm: str) -> None:
+    private: Any = {
+        "RS256": lambda: rsa.generate_private_key(65537, 2048),
+        "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "EdDSA": ed25519.Ed25519PrivateKey.generate,
+    }[algorithm]()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for key in (private, pem, pem.decode()):
+        assert is_own_token(jwt.encode({}, private, algorithm), {"JWT_PRIVATE_KEY": key})
+    other = ec.generate_private_key(ec.SECP256R1())
+    assert not is_own_token(jwt.encode({}, other, "ES256"), {"JWT_PRIVATE_KEY": pem})
+    assert not is_own_token(jwt.encode({}, other, "ES256"), {"JWT_PRIVATE_KEY": "no key"})
+
+
+@pytest.mark.parametrize("testing", [True, False])
+@pytest.mark.parametrize("answer", ["key", "none", "raises"])
+def test_a_key_loader_of_the_app_tells_its_tokens(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+    testing: bool,
+    answer: str,
+) -> None:
+    app = make_app(TESTING=testing, JWT_SECRET_KEY="-" * 40)
+    manager = JWTManager(app)
+
+    @manager.encode_key_loader
+    def encode_key(_identity: Any) -> str:
+        return KEY
+
+    @manager.decode_key_loader
+    def decode_key(header: dict[str, Any], _claims: dict[str, Any]) -> str | None:
+        if answer == "raises":
+            raise KeyError("kid")
+        return KEY if answer == "key" else None
+
+    @app.get("/user")
+    @user_required(optional=True)
+    def user() -> str:
+        return "in"
+
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    with app.app_context():
+        token = create_access_token("ada")
+    simulator.platform.reset_log()
+    where = {"origin": origin}
+    response = app.test_client().get("/user", query_string=where, headers=bearer(token))
+    assert response.status_code == (200 if answer == "key" else 401)
+    assert bool(simulator.platform.requests) == (answer != "key")
+    genuine = bearer(simulator.platform.user_token("acme"))
+    assert app.test_client().get("/user", query_string=where, headers=genuine).status_code == 200
 
 
 @pytest.mark.parametrize("testing", [True, False])

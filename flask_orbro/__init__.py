@@ -8,6 +8,7 @@ from .context import (
 )
 from .decorators import (
     any_of,
+    authenticate_any_of,
     authenticate_connect_app,
     authenticate_open_api,
     authenticate_user,
@@ -70,6 +71,7 @@ __all__ = [
     "app_enabled",
     "app_installed",
     "app_uninstalled",
+    "authenticate_any_of",
     "authenticate_connect_app",
     "authenticate_open_api",
     "authenticate_user",

@@ -8,8 +8,10 @@ from typing import Any
 from flask import Blueprint, Flask, Response, jsonify
 from flask_restx import Api, Namespace, Resource
 
+from .audit import audit
 from .body import load, read_json
 from .descriptor import LIFECYCLE_EVENTS
+from .errors import ProblemError
 from .lifecycle import Installed
 from .problems import handle_api_error
 from .schemas import InstalledSchema, OrganizationSchema, ReceivedSchema
@@ -27,7 +29,18 @@ _FAULTS = problems(400, 413, 415, 503)
 _FAULTS_OF_KNOWN = problems(400, 404, 413, 415, 503)
 
 
-class InstalledResource(Resource):
+class LifecycleResource(Resource):
+    """A call that carries no credential: whoever it is from, a refusal is recorded."""
+
+    def dispatch_request(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().dispatch_request(*args, **kwargs)
+        except ProblemError as refusal:
+            audit(refusal, None)
+            raise
+
+
+class InstalledResource(LifecycleResource):
     """Called by the platform when an organization installs the app, and when its secret rotates."""
 
     @_doc(
@@ -43,7 +56,7 @@ class InstalledResource(Resource):
         return jsonify(status_code=200, detail="success")
 
 
-class UninstalledResource(Resource):
+class UninstalledResource(LifecycleResource):
     """Called by the platform when an organization removes the app."""
 
     @_doc(
@@ -58,7 +71,7 @@ class UninstalledResource(Resource):
         return jsonify(None)
 
 
-class EnabledResource(Resource):
+class EnabledResource(LifecycleResource):
     """Called by the platform when an organization switches the app on."""
 
     @_doc(
@@ -71,7 +84,7 @@ class EnabledResource(Resource):
         return _set_enabled(True)
 
 
-class DisabledResource(Resource):
+class DisabledResource(LifecycleResource):
     """Called by the platform when an organization switches the app off."""
 
     @_doc(
@@ -121,8 +134,14 @@ def init_api(api: Api, state: OrbroState) -> None:
     restx_handler = api.handle_error
     api.handle_error = partial(handle_api_error, restx_handler, lambda: api._own_and_child_error_handlers)
     state.apis.append(api)
-    if api.blueprint is None and not api.prefix:
+    if not _prefix(api):
         _document_lifecycle(api, state)
+
+
+def _prefix(api: Api) -> str:
+    """What an API's paths begin with. Its document cannot name paths elsewhere."""
+    registered = api.blueprint_setup.url_prefix if api.blueprint_setup else None
+    return (registered or getattr(api.blueprint, "url_prefix", None) or "") + (api.prefix or "")
 
 
 def _document_lifecycle(api: Api, state: OrbroState) -> None:

@@ -13,6 +13,7 @@ from .errors import (
     NotAuthenticated,
     ServiceUnavailable,
     TooManyRequests,
+    refusals_of,
 )
 from .flight import SingleFlight
 from .http import HttpPool, Unreachable
@@ -81,7 +82,8 @@ class Authenticator:
         token = self._token(presented, refused_issuers=(WEBHOOK_ISSUER, CONNECT_ISSUER))
         organization, subdomain = self._organization(presented)
         origin = self._origin(subdomain)
-        body = self._judge(USER_PATH, origin, organization.organization_id, token)
+        with refusals_of(organization.organization_id):
+            body = self._judge(USER_PATH, origin, organization.organization_id, token)
         email = peek_claims(token).get("data")
         identity = UserIdentity(
             **body,
@@ -96,9 +98,10 @@ class Authenticator:
         """Who a connect-app token belongs to, in the organization that the request names."""
         token = self._token(presented, refused_issuers=(WEBHOOK_ISSUER,))
         organization, subdomain = self._organization(presented)
-        body = self._judge(CONNECT_PATH, self._origin(subdomain), organization.organization_id, token)
-        if body["organization_id"] != organization.organization_id:
-            raise NotAllowed("This token belongs to another organization.", reason="wrong_organization")
+        with refusals_of(organization.organization_id):
+            body = self._judge(CONNECT_PATH, self._origin(subdomain), organization.organization_id, token)
+            if body["organization_id"] != organization.organization_id:
+                raise NotAllowed("This token belongs to another organization.", reason="wrong_organization")
         return ConnectAppIdentity(**body), organization
 
     def open_api(self, presented: Presented) -> OpenApiIdentity:

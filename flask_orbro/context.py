@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from flask import g, has_request_context
+from flask import has_request_context, request
 from werkzeug.local import LocalProxy
 
 from .errors import OrbroError
@@ -13,7 +13,8 @@ from .identity import Identity
 from .installation import OrganizationInfo
 from .webhooks import Delivery
 
-_KEY = "_orbro_caller"
+#: In the request's own environment: ``g`` is shared by the requests within one app context.
+_KEY = "orbro.caller"
 
 
 class NoCallerError(OrbroError, RuntimeError):
@@ -37,20 +38,19 @@ class Caller:
         return self
 
     def __exit__(self, *_: object) -> None:
-        setattr(g, _KEY, self.outer)
+        request.environ[_KEY] = self.outer
 
 
 def set_caller(caller: Caller) -> Caller:
     """Let a caller in. :returns: it, knowing who was let in before."""
-    outer = g.get(_KEY)
-    caller = replace(caller, outer=outer)
-    setattr(g, _KEY, caller)
+    caller = replace(caller, outer=request.environ.get(_KEY))
+    request.environ[_KEY] = caller
     return caller
 
 
 def get_caller() -> Caller:
     """:raises NoCallerError: outside of a request, or before the credential is judged."""
-    caller = g.get(_KEY) if has_request_context() else None
+    caller = request.environ.get(_KEY) if has_request_context() else None
     if not isinstance(caller, Caller):
         raise NoCallerError(
             "No caller is known here. Put @user_required, @connect_required, @open_api_required or "

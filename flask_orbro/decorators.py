@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast, overload
 
 from flask import current_app, request
 
+from .audit import audit
 from .body import read_json
 from .context import Caller, set_caller
 from .errors import (
@@ -18,9 +19,9 @@ from .errors import (
     ProblemError,
     ServiceUnavailable,
     TooManyRequests,
+    refusals_of,
 )
 from .identity import Presented
-from .logs import audit_refusal
 from .state import get_state
 from .swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials
 from .webhooks import Delivery
@@ -54,6 +55,11 @@ def authenticate_connect_app(
 def authenticate_open_api(*, role: Words = None, status: Words = None, optional: bool = False) -> Caller:
     """Let in the bearer of an Open API token; see :func:`authenticate_user`."""
     return _authenticate((OPEN_API,), optional=optional, role=role, status=status)
+
+
+def authenticate_any_of(*kinds: str, **options: Any) -> Caller:
+    """Let in the bearer of any of several credentials; see :func:`any_of`."""
+    return _authenticate(_known_kinds(kinds), **_known_options(kinds, options))
 
 
 def authenticate_webhook() -> Caller:
@@ -109,17 +115,25 @@ def any_of(*kinds: str, **options: Any) -> Callable[[F], F]:
     :param kinds: of ``"user"``, ``"connect"``, ``"open_api"`` and ``"webhook"``.
     :param options: as :func:`authenticate_connect_app`.
     """
-    unknown = set(kinds) - {USER, CONNECT, OPEN_API, WEBHOOK}
-    if unknown or not kinds:
-        raise ValueError(f"any_of takes 'user', 'connect', 'open_api', 'webhook', not {kinds!r}.")
-    return cast("Callable[[F], F]", _decorate(None, kinds, options))
+    return cast("Callable[[F], F]", _decorate(None, _known_kinds(kinds), options))
 
 
-def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Any:
+def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if not kinds or set(kinds) - {USER, CONNECT, OPEN_API, WEBHOOK}:
+        raise ValueError(f"Name some of 'user', 'connect', 'open_api' and 'webhook', not {kinds!r}.")
+    return kinds
+
+
+def _known_options(kinds: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     # Only a connect-app token has scopes: elsewhere the option would let nobody in.
     allowed = {"role", "status", "optional"} | ({"scope"} if CONNECT in kinds else set())
     if set(options) - allowed:
         raise TypeError(f"Unknown options: {sorted(set(options) - allowed)}.")
+    return options
+
+
+def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Any:
+    _known_options(kinds, options)
 
     def decorator(function: F) -> F:
         if not callable(function) or inspect.isclass(function):
@@ -143,7 +157,7 @@ def _authenticate(kinds: tuple[str, ...], *, optional: bool = False, **wanted: W
         caller = _judge(kinds, optional, wanted)
     except ProblemError as refusal:
         metrics.request(credential, refusal.reason)
-        _audit(credential, refusal)
+        audit(refusal, credential)
         raise
     metrics.request(credential, "accepted")
     return set_caller(caller)
@@ -160,27 +174,10 @@ def _judge(kinds: tuple[str, ...], optional: bool, wanted: dict[str, Words]) -> 
         if optional and get_state().authenticator.is_own(presented):
             return Caller()  # the app's own log-in, which is not ours to judge
         raise
-    for name, words in wanted.items():
-        _check(caller, name, words)
+    with refusals_of(caller.organization.organization_id if caller.organization else None):
+        for name, words in wanted.items():
+            _check(caller, name, words)
     return caller
-
-
-def _audit(credential: str, refusal: ProblemError) -> None:
-    cause = refusal.__cause__
-    audit_refusal(
-        status=refusal.code,
-        reason=refusal.reason,
-        detail=str(cause) if cause is not None else refusal.detail,
-        credential=credential,
-        organization=_shown(request.args.get("origin") or request.headers.get("sub")),
-        endpoint=request.endpoint,
-        request_id=_shown(request.headers.get("X-Request-Id")),
-    )
-
-
-def _shown(value: str | None) -> str | None:
-    """What a caller says, fit for one line of a log."""
-    return None if value is None else ascii(value[:100])
 
 
 def _first_accepted(kinds: tuple[str, ...], presented: Presented) -> Caller:

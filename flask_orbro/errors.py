@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
@@ -83,6 +84,8 @@ class ProblemError(HTTPException, OrbroError):
 
     code: int = 500
     default_reason = "error"
+    #: Whose caller was refused, where that is known; for the audit record alone.
+    organization_id: str | None = None
 
     def __init__(
         self,
@@ -111,6 +114,16 @@ class ProblemError(HTTPException, OrbroError):
         if self.retry_after is not None:
             headers.append(("Retry-After", str(max(1, math.ceil(self.retry_after)))))
         return headers
+
+
+@contextmanager
+def refusals_of(organization_id: str | None) -> Iterator[None]:
+    """Note on a refusal within the block whose caller it is about."""
+    try:
+        yield
+    except ProblemError as refusal:
+        refusal.organization_id = organization_id
+        raise
 
 
 class InvalidRequest(ProblemError):

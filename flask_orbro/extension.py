@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context, request
 from flask_restx import Api
 
 from . import config as settings
@@ -19,6 +19,7 @@ from .logs import get_logger, redact_client_logs
 from .metrics import PrometheusMetrics
 from .platform import AsyncPlatformClient, PlatformClient, TokenStore, TokenUtil
 from .problems import init_problems
+from .protocol import bearer_token
 from .state import EXTENSION, get_state
 from .swagger import AUTHORIZATIONS
 
@@ -179,9 +180,22 @@ class OrbroConnect:
             raise ConfigurationError("ORBRO_METRICS is off; switch it on to count anything.")
         return metrics.registry
 
-    def forget(self, token: str) -> None:
-        """Drop what is remembered about a caller's token, at log-out for example, in every process."""
-        get_state().authenticator.forget(token)
+    def forget(self, token: str | None = None) -> None:
+        """Drop what is remembered about a caller's token, in every process that shares a Redis.
+
+        :param token: by default the bearer token of the current request.
+        """
+        if token is None:
+            token = bearer_token(request.headers.get("Authorization", ""))
+        if token is not None:
+            get_state().authenticator.forget(token)
+
+    def on_logout(self, sender: Any = None, **_: Any) -> None:
+        """:meth:`forget` as a receiver: ``user_logged_out.connect(orbro.on_logout)``, with any blinker signal
+        that is sent during the request that logs out.
+        """
+        if has_request_context():
+            self.forget()
 
 
 def _callers_organization_id() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, request
 
 from .config import Config
 from .errors import ConfigurationError
@@ -39,5 +39,8 @@ def limit_lifecycle(app: Flask, blueprint: Blueprint, config: Config) -> None:
         storage_uri=config.redis_url or "memory://",
         headers_enabled=True,
         in_memory_fallback_enabled=config.redis_url is not None,
+        key_prefix="orbro",
     )
     limiter.limit(config.lifecycle_limit)(blueprint)
+    # Else a RATELIMIT_DEFAULT of the app's own limiter would be counted twice, on every route.
+    limiter.request_filter(lambda: request.blueprint != blueprint.name)

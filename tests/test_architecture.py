@@ -19,7 +19,8 @@ FLOORS: dict[int, str] = {
     1: "config crypto models stores http network outage flight storage logs metrics own_tokens"
     " retry bulkhead server_clock",
     2: "proof inquiry lifecycle authenticator webhooks platform sweeper",
-    3: "state assembly context body swagger problems limits decorators api cli extension simulator __init__",
+    3: "state assembly body audit context swagger problems limits decorators api cli extension simulator"
+    " __init__",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 MOST_LINES = 320

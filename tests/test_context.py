@@ -231,3 +231,12 @@ def test_a_caller_does_not_outlive_its_request(make_world: Callable[..., World])
         )
         assert client.get("/told").json == {"caller": None}
     is_problem(world.get("/user"), 401)
+
+
+def test_a_caller_does_not_outlive_its_request_in_an_outer_app_context(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(views={"/open_to_all": (lambda view: view, who)})
+    with world.app.app_context():
+        assert "organization" in world.get("/user", world.platform.user_token("acme")).get_json()
+        assert world.client.get("/open_to_all").get_json() == {}

@@ -15,6 +15,7 @@ from flask_restx import Resource
 
 from flask_orbro import (
     any_of,
+    authenticate_any_of,
     authenticate_connect_app,
     authenticate_open_api,
     authenticate_user,
@@ -171,7 +172,7 @@ def test_any_of_answers_too_little_before_a_bad_credential(make_world: Callable[
 
 @pytest.mark.parametrize("kinds", [(), ("users",), ("user", "connect_app"), ("USER",)])
 def test_any_of_refuses_what_is_no_credential(kinds: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="any_of takes"):
+    with pytest.raises(ValueError, match="Name some of"):
         any_of(*kinds)
 
 
@@ -285,3 +286,19 @@ def test_many_requests_with_one_new_token_ask_the_platform_once(
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(ask, range(16))) == [200] * 16
     assert world.asked(path) - before == 1
+
+
+def test_any_of_several_credentials_is_judged_inside_a_view(make_world: Callable[..., World]) -> None:
+    def judged() -> Any:
+        with authenticate_any_of("user", "connect", role="HQ") as caller:
+            return {"kind": type(caller.identity).__name__}
+
+    world = make_world(views={"/view": (lambda view: view, judged)})
+    assert world.get("/view", world.platform.user_token("acme")).json == {"kind": "UserIdentity"}
+    assert world.get("/view", world.platform.connect_token("acme")).json == {"kind": "ConnectAppIdentity"}
+    assert world.get("/view", world.platform.open_api_token()).status_code == 401
+    with world.app.test_request_context():
+        with pytest.raises(ValueError, match="Name some of"):
+            authenticate_any_of("nobody")
+        with pytest.raises(TypeError, match="scope"):
+            authenticate_any_of("user", scope="read")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
 
 from flask_orbro import ConfigurationError, OrbroConnect, user_required
 from flask_orbro.simulator import SimulatorServer
@@ -67,6 +69,22 @@ def test_lifecycle_calls_are_limited_by_address(make_app: Callable[..., Flask], 
     assert int(answers[3].headers["Retry-After"]) > 0
     elsewhere = client.post("/uninstalled", json=CALL, environ_base={"REMOTE_ADDR": "192.0.2.7"})
     assert elsewhere.status_code == 404
+
+
+def test_the_limit_of_the_lifecycle_counts_nowhere_else(make_app: Callable[..., Flask]) -> None:
+    app = make_app(ORBRO_LIFECYCLE_LIMIT="3 per minute", RATELIMIT_DEFAULT="2 per minute")
+    app.add_url_rule("/own", "own", dict)
+    client = app.test_client()
+    assert {client.get("/own").status_code for _ in range(5)} == {200}
+    assert [client.post("/uninstalled", json=CALL).status_code for _ in range(4)] == [404, 404, 404, 429]
+
+
+def test_the_apps_own_limiter_goes_on_counting(make_app: Callable[..., Flask]) -> None:
+    app = make_app(ORBRO_LIFECYCLE_LIMIT="3 per minute", RATELIMIT_DEFAULT="2 per minute")
+    Limiter(get_remote_address, app=app, storage_uri="memory://")
+    app.add_url_rule("/own", "own", dict)
+    client = app.test_client()
+    assert [client.get("/own").status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_without_a_limit_nothing_is_limited(make_app: Callable[..., Flask]) -> None:

@@ -10,11 +10,12 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_orbro import user_required
+from flask_orbro import user_required, webhook_required
 from flask_orbro.logs import REDACTED, get_logger, redact
 from flask_orbro.simulator import SimulatorServer
 
 from .conftest import CLIENT_ID, CLIENT_SECRET, bearer
+from .test_protocol_webhook_tokens import signed
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 
@@ -114,4 +115,55 @@ def test_every_refusal_is_recorded_with_its_exact_reason(
     assert [record["reason"] for record in records] == ["token_missing", "role_not_enough"]
     assert {record["endpoint"] for record in records} == {"me"}
     assert {record["request_id"] for record in records} == {"'r-1'"}
-    assert {record["organization"] for record in records} == {f"'{origin}'"}
+    assert {record["named"] for record in records} == {f"'{origin}'"}
+    assert [record["organization"] for record in records] == [
+        None,
+        simulator.platform.organization("acme").id,
+    ]
+
+
+@pytest.mark.parametrize("testing", [True, False])
+def test_a_refused_delivery_is_recorded_with_whom_it_names(
+    make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture, testing: bool
+) -> None:
+    app = make_app(TESTING=testing)
+
+    @app.post("/hook")
+    @webhook_required
+    def hook() -> str:
+        return "in"
+
+    token = signed({"issued_by": "meta-platform-webhook", "sub": "organizationId:o1"}, "f" * 40)
+    assert app.test_client().post("/hook", headers=bearer(token), json={}).status_code == 401
+    (record,) = [record.orbro for record in caplog.records if record.name == "flask_orbro.audit"]
+    assert (record["named"], record["organization"]) == ("'organizationId:o1'", None)
+    assert record["credential"] == "webhook"
+
+
+@pytest.mark.parametrize("testing", [True, False])
+@pytest.mark.parametrize(
+    ("path", "body", "reason", "named"),
+    [
+        ("/installed", b"{", "json_malformed", None),
+        ("/installed", b"[" * 100_000, "json_malformed", None),
+        ("/installed", b'{"organization_id": {"shared_secret": "s"}}', "body_invalid", None),
+        ("/installed", b'{"organization_id": "o1"}', "body_invalid", "'o1'"),
+        ("/uninstalled", b'{"organization_id": "o1"}', "unknown_organization", "'o1'"),
+        ("/enabled", b"x" * 2_000_000, "content_too_large", None),
+    ],
+)
+def test_a_refused_lifecycle_call_is_recorded(
+    make_app: Callable[..., Flask],
+    caplog: pytest.LogCaptureFixture,
+    testing: bool,
+    path: str,
+    body: bytes,
+    reason: str,
+    named: str | None,
+) -> None:
+    client = make_app(TESTING=testing).test_client()
+    answer = client.post(path, data=body, content_type="application/json")
+    (record,) = [record.orbro for record in caplog.records if record.name == "flask_orbro.audit"]
+    assert record["status"] == answer.status_code
+    assert (record["reason"], record["named"], record["credential"]) == (reason, named, None)
+    assert record["endpoint"] == f"orbro.{path[1:]}"

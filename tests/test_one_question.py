@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
+from blinker import Signal
 from flask import Flask
 
 from flask_orbro import OrbroConnect, current_identity, user_required
@@ -147,3 +149,37 @@ def test_a_forgotten_token_is_asked_about_again(
             time.sleep(0.01)
         assert call_at_once(app, 1, origin, token) == {200: 1}
         assert simulator.platform.counts[USER_PATH] == asked
+
+
+@pytest.mark.parametrize("way", ["call", "signal"])
+def test_logging_out_forgets_the_requests_own_token(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+    way: str,
+) -> None:
+    orbro = OrbroConnect()
+    app = make_app(orbro)
+    add_view(app)
+    logged_out = Signal()
+    logged_out.connect(orbro.on_logout)
+
+    @app.post("/logout")
+    def logout() -> str:
+        if way == "call":
+            orbro.forget()
+        else:
+            logged_out.send(app, user="ada")
+        return "out"
+
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    headers = bearer(simulator.platform.user_token("acme"))
+    client = app.test_client()
+    for asked in (1, 1, 2):
+        if asked == 2:
+            assert client.post("/logout").status_code == 200  # nobody's token: nothing to forget
+            assert client.post("/logout", headers=headers).status_code == 200
+        assert client.get("/me", query_string={"origin": origin}, headers=headers).status_code == 200
+        assert simulator.platform.counts[USER_PATH] == asked
+    logged_out.send(app)  # outside of a request: nobody logs out

@@ -38,6 +38,7 @@ NAMES = [
     "app_enabled",
     "app_installed",
     "app_uninstalled",
+    "authenticate_any_of",
     "authenticate_connect_app",
     "authenticate_open_api",
     "authenticate_user",

@@ -245,3 +245,21 @@ def test_an_api_that_is_initialised_without_its_app_says_what_to_do(make_app: Ca
     make_app(orbro)
     with pytest.raises(RuntimeError, match="app"):
         orbro.init_api(Api(Blueprint("v3", __name__)))
+
+
+@pytest.mark.parametrize("registered", ["before", "after"])
+def test_an_api_on_a_blueprint_without_a_prefix_documents_the_lifecycle(
+    make_app: Callable[..., Flask], registered: str
+) -> None:
+    orbro = OrbroConnect()
+    app = make_app(orbro)
+    blueprint = Blueprint("site", __name__)
+    api = Api(blueprint)
+    if registered == "before":
+        app.register_blueprint(blueprint)
+    orbro.init_api(api, app)
+    if registered == "after":
+        app.register_blueprint(blueprint)
+    found = app.test_client().get("/swagger.json").json
+    assert list(OpenAPIV2SpecValidator(found).iter_errors()) == []
+    assert {"/installed", "/uninstalled", "/enabled", "/disabled", "/connect.json"} <= set(found["paths"])

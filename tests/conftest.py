@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,13 @@ def need_service(name: str, probe: Callable[[], Any]) -> None:
         if os.environ.get("ORBRO_TEST_SERVICES") == "required":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+@pytest.fixture
+def make_world(
+    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
+) -> Callable[..., Any]:
+    """Makes a :class:`tests.world.World`: an app with a view for each credential, installed for ``acme``."""
+    from .world import World  # it imports from here
+
+    return partial(World, make_app, serving, simulator)

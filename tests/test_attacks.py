@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jwt
 import pytest
-from flask import Flask
 
-from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
 from .conftest import bearer
@@ -19,13 +16,6 @@ from .world import CONNECT_PATH, KINDS, USER_PATH, USERS_PATH, World, is_problem
 
 OWN_SECRET = "attackers-own-secret-0123456789-0123456789"
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 @both_modes

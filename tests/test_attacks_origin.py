@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import pytest
 from flask import Flask, Response, request
-
-from flask_orbro.simulator import SimulatorServer
 
 from .conftest import bearer, serve
 from .world import KINDS, World, is_problem
 
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 @pytest.fixture

@@ -5,26 +5,15 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
-from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
-from flask import Flask
-
-from flask_orbro.simulator import SimulatorServer
 
 from .world import World
 
 HEAD = "POST {path} HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\nConnection: close\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n\r\n"
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 def exchange(world: World, request: str | bytes, *, shut: bool = False) -> tuple[int, bytes]:

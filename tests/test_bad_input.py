@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jwt
 import pytest
-from flask import Flask
-
-from flask_orbro.simulator import SimulatorServer
 
 from .conftest import bearer
 from .world import KINDS, World, is_problem, webhook_token
@@ -59,13 +55,6 @@ BAD_SUBDOMAINS: list[Any] = [
     "", "a.b", "-a", "a-", "a_b", "a b", "acme.", ".acme", "a" * 64, "é", "acme\x00", "acme\n", "http://acme",
     "acme/..", "acme@evil", "evil#", "\ud800", 1, [], {}, True, "xn--" + "a" * 70, "\uff41cme",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 @both_modes

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 import pytest
@@ -42,13 +41,6 @@ class Caller:
             return await client.request(method, path, **options)
 
         return asyncio.run(call())
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -32,7 +31,6 @@ from flask_orbro import (
     webhook_required,
 )
 from flask_orbro.context import Caller, get_caller
-from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
 from .conftest import CLIENT_SECRET
@@ -43,13 +41,6 @@ PROXIES: dict[str, Any] = {
     "organization": current_organization,
     "delivery": current_delivery,
 }
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 @pytest.mark.parametrize("proxy", PROXIES.values(), ids=PROXIES)

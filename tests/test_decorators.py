@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from threading import Barrier
 from typing import Any
 
 import pytest
-from flask import Flask, jsonify
+from flask import jsonify
 from flask.views import MethodView
 from flask_restx import Resource
 
@@ -27,7 +26,6 @@ from flask_orbro import (
     user_required,
     webhook_required,
 )
-from flask_orbro.simulator import SimulatorServer
 
 from .world import CONNECT_PATH, KINDS, OPEN_API_PATH, USER_PATH, World, is_problem, what, who
 
@@ -39,13 +37,6 @@ CREDENTIALS: dict[str, tuple[Any, Callable[[World], str], str]] = {
     "connect": (connect_required, lambda world: world.platform.connect_token("acme"), "scope"),
     "open": (open_api_required, lambda world: world.platform.open_api_token(), "uuid"),
 }
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 @every_kind

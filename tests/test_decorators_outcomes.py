@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jwt
 import pytest
-from flask import Flask
-
-from flask_orbro.simulator import SimulatorServer
 
 from .world import CONNECT_PATH, KINDS, OPEN_API_PATH, USER_PATH, World, is_problem
 
@@ -51,13 +47,6 @@ OUTCOMES: dict[str, tuple[dict[str, Any], int]] = {
     "packed badly": ({"status": 200, "body": "x", "headers": {"Content-Encoding": "gzip"}}, 503),
     "dropped": ({"drop": True}, 503),
 }
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 def _token(world: World, view: str) -> str:

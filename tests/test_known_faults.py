@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -33,13 +32,6 @@ ANSWERS = {
     "/connect": (CONNECT_PATH, {"id": "i", "uuid": "u", "role": "HQ", "status": "A", "scope": ""}),
     "/open": (OPEN_API_PATH, {"uuid": "u", "role": "HQ", "status": "Activated"}),
 }
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 @pytest.mark.parametrize("path", ANSWERS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import QueuePool
 
 from flask_orbro import OrbroConnect
-from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
 from .world import (
@@ -28,13 +26,6 @@ from .world import (
     is_problem,
     webhook_token,
 )
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 @pytest.fixture

@@ -9,16 +9,25 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from flask import Flask, request
+from flask import request
 from flask_jwt_extended import JWTManager, create_access_token
 
 from flask_orbro import NoCallerError, any_of, authenticate_user, current_identity, user_required
 from flask_orbro.own_tokens import is_own_token
-from flask_orbro.simulator import SimulatorServer
 
-from .conftest import CLIENT_ID, bearer
+from .world import World, is_problem
 
+both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
 KEY = "the-app-s-own-key-that-is-long-enough-for-hs512-as-well-0123456789"
+
+
+def own_token(world: World) -> str:
+    """A log-in of the app's own, which is installed by then; nothing has asked the platform since."""
+    world.install()
+    with world.app.app_context():
+        token: str = create_access_token("ada")
+    world.platform.reset_log()
+    return token
 
 
 def test_a_key_of_the_app_tells_its_tokens() -> None:
@@ -51,18 +60,14 @@ def test_a_private_key_tells_the_apps_tokens_too(algorithm: str) -> None:
     assert not is_own_token(jwt.encode({}, other, "ES256"), {"JWT_PRIVATE_KEY": "no key"})
 
 
-@pytest.mark.parametrize("testing", [True, False])
+@both_modes
 @pytest.mark.parametrize("answer", ["key", "none", "raises"])
 def test_a_key_loader_of_the_app_tells_its_tokens(
-    simulator: SimulatorServer,
-    make_app: Callable[..., Flask],
-    serving: Callable[[Flask], str],
-    origin: str,
-    testing: bool,
-    answer: str,
+    make_world: Callable[..., World], testing: bool, answer: str
 ) -> None:
-    app = make_app(TESTING=testing, JWT_SECRET_KEY="-" * 40)
-    manager = JWTManager(app)
+    optional = {"/optional": (user_required(optional=True), dict)}
+    world = make_world(views=optional, install=False, TESTING=testing, JWT_SECRET_KEY="-" * 40)
+    manager = JWTManager(world.app)
 
     @manager.encode_key_loader
     def encode_key(_identity: Any) -> str:
@@ -74,95 +79,54 @@ def test_a_key_loader_of_the_app_tells_its_tokens(
             raise KeyError("kid")
         return KEY if answer == "key" else None
 
-    @app.get("/user")
-    @user_required(optional=True)
-    def user() -> str:
-        return "in"
-
-    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
-    with app.app_context():
-        token = create_access_token("ada")
-    simulator.platform.reset_log()
-    where = {"origin": origin}
-    response = app.test_client().get("/user", query_string=where, headers=bearer(token))
-    assert response.status_code == (200 if answer == "key" else 401)
-    assert bool(simulator.platform.requests) == (answer != "key")
-    genuine = bearer(simulator.platform.user_token("acme"))
-    assert app.test_client().get("/user", query_string=where, headers=genuine).status_code == 200
+    own = own_token(world)
+    assert world.get("/optional", own).status_code == (200 if answer == "key" else 401)
+    assert bool(world.platform.requests) == (answer != "key")
+    assert world.get("/optional", world.platform.user_token("acme")).status_code == 200
 
 
-@pytest.mark.parametrize("testing", [True, False])
-def test_an_own_token_is_refused_without_a_question(
-    simulator: SimulatorServer,
-    make_app: Callable[..., Flask],
-    serving: Callable[[Flask], str],
-    origin: str,
-    testing: bool,
-) -> None:
-    app = make_app(TESTING=testing, JWT_SECRET_KEY=KEY)
-    JWTManager(app)
-
-    @app.get("/either")
-    @any_of("user", "connect", "open_api")
-    def either() -> str:
-        return "in"
-
-    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
-    with app.app_context():
-        token = create_access_token("ada")
-    simulator.platform.reset_log()
-    response = app.test_client().get("/either", query_string={"origin": origin}, headers=bearer(token))
-    assert response.status_code == 401
-    assert response.get_json()["code"] == "token_of_another_kind"
-    assert not simulator.platform.requests
+@both_modes
+def test_an_own_token_is_refused_without_a_question(make_world: Callable[..., World], testing: bool) -> None:
+    either = {"/either": (any_of("user", "connect", "open_api"), dict)}
+    world = make_world(views=either, install=False, TESTING=testing, JWT_SECRET_KEY=KEY)
+    JWTManager(world.app)
+    own = own_token(world)
+    assert is_problem(world.get("/either", own), 401)["code"] == "token_of_another_kind"
+    assert not world.platform.requests
 
 
-@pytest.mark.parametrize("testing", [True, False])
+@both_modes
 def test_an_optional_user_in_before_request_lets_own_tokens_pass(
-    simulator: SimulatorServer,
-    make_app: Callable[..., Flask],
-    serving: Callable[[Flask], str],
-    origin: str,
-    testing: bool,
+    make_world: Callable[..., World], testing: bool
 ) -> None:
     """What the old SDK's middleware gave every request."""
-    app = make_app(TESTING=testing, JWT_SECRET_KEY=KEY)
-    JWTManager(app)
+    world = make_world(
+        views={
+            "/who": (
+                lambda view: view,
+                lambda: {"email": current_identity.email if current_identity else None},
+            )
+        },
+        install=False,
+        TESTING=testing,
+        JWT_SECRET_KEY=KEY,
+    )
+    JWTManager(world.app)
 
-    @app.before_request
+    @world.app.before_request
     def caller() -> None:
         if request.path == "/who":
             authenticate_user(optional=True)
 
-    @app.get("/who")
-    def who() -> dict[str, str | None]:
-        return {"email": current_identity.email if current_identity else None}
-
-    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
-    with app.app_context():
-        own = create_access_token("ada")
-    simulator.platform.reset_log()
-    client = app.test_client()
-    for headers in ({}, bearer(own)):
-        assert client.get("/who", query_string={"origin": origin}, headers=headers).json == {"email": None}
-    assert not simulator.platform.requests
-    user = bearer(simulator.platform.user_token("acme"))
-    accepted = client.get("/who", query_string={"origin": origin}, headers=user)
-    assert accepted.json == {"email": "admin@acme.example"}
-    assert client.get("/who", query_string={"origin": origin}, headers=bearer("x")).status_code == 401
+    for token in (None, own_token(world)):
+        assert world.get("/who", token).json == {"email": None}
+    assert not world.platform.requests
+    assert world.get("/who", world.platform.user_token("acme")).json == {"email": "admin@acme.example"}
+    assert world.get("/who", "x").status_code == 401
 
 
-@pytest.mark.parametrize("testing", [True, False])
-def test_a_caller_may_be_let_in_for_a_block_alone(
-    simulator: SimulatorServer,
-    make_app: Callable[..., Flask],
-    serving: Callable[[Flask], str],
-    origin: str,
-    testing: bool,
-) -> None:
-    app = make_app(TESTING=testing)
-
-    @app.get("/block")
+@both_modes
+def test_a_caller_may_be_let_in_for_a_block_alone(make_world: Callable[..., World], testing: bool) -> None:
     def block() -> dict[str, str]:
         with authenticate_user(role="HQ") as caller:
             within = current_identity.uuid
@@ -173,19 +137,16 @@ def test_a_caller_may_be_let_in_for_a_block_alone(
             after = "nobody"
         return {"within": within, "after": after}
 
-    @app.get("/nested")
-    @user_required
     def nested() -> dict[str, bool]:
         before = current_identity.uuid
         with authenticate_user():
             pass
         return {"same": current_identity.uuid == before}
 
-    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
-    user = bearer(simulator.platform.user_token("acme"))
-    nested_answer = app.test_client().get("/nested", query_string={"origin": origin}, headers=user)
-    assert nested_answer.json == {"same": True}
-    answer = app.test_client().get("/block", query_string={"origin": origin}, headers=user).json
-    assert answer is not None
+    views = {"/block": (lambda view: view, block), "/nested": (user_required, nested)}
+    world = make_world(views=views, TESTING=testing)
+    user = world.platform.user_token("acme")
+    assert world.get("/nested", user).json == {"same": True}
+    answer = world.get("/block", user).get_json()
     assert (answer["after"], len(answer["within"])) == ("nobody", 36)
-    assert app.test_client().get("/block", query_string={"origin": origin}).status_code == 401
+    assert world.get("/block").status_code == 401

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import jwt
@@ -24,19 +23,11 @@ from flask_orbro import (
     PlatformUnavailable,
     user_required,
 )
-from flask_orbro.simulator import SimulatorServer
 
 from .conftest import CLIENT_ID, serve
 from .world import KINDS, USERS_PATH, World, is_problem
 
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 def client_of(world: World, subdomain: str = "acme") -> PlatformClient:

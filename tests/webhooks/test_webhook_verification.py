@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jwt
 import pytest
-from flask import Flask
 
 from flask_orbro import current_delivery, webhook_required
 from flask_orbro.installation import NEEDED_GAP
-from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
 from ..world import World, is_problem, webhook_token
 
 EVENT = "device:device_updated"
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
-
-
-@pytest.fixture
-def make_world(
-    make_app: Callable[..., Flask], serving: Callable[[Flask], str], simulator: SimulatorServer
-) -> Callable[..., World]:
-    return partial(World, make_app, serving, simulator)
 
 
 def secret_of(world: World) -> str:

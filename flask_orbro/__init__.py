@@ -1,88 +1,23 @@
-"""Flask-Orbro: write ORBRO Connect apps with Flask."""
+"""Flask-Orbro: write ORBRO Connect apps with Flask.
 
-from .context import (
-    NoCallerError,
-    current_delivery,
-    current_identity,
-    current_organization,
-)
-from .decorators import (
-    any_of,
-    authenticate_any_of,
-    authenticate_connect_app,
-    authenticate_open_api,
-    authenticate_user,
-    authenticate_webhook,
-    connect_required,
-    open_api_required,
-    user_required,
-    webhook_required,
-)
-from .errors import (
-    ConfigurationError,
-    DescriptorError,
-    NotAllowed,
-    NotAuthenticated,
-    NotInitializedError,
-    OrbroError,
-    PlatformError,
-    PlatformRateLimited,
-    PlatformRefused,
-    PlatformUnavailable,
-    ProblemError,
-)
-from .extension import OrbroConnect
-from .identity import ConnectAppIdentity, OpenApiIdentity, UserIdentity
-from .installation import OrganizationInfo
-from .models import ConnectAppClaimMixin, ConnectAppClientInfoMixin
-from .platform import AsyncPlatformClient, ConnectAppToken, PlatformClient, PlatformResponse
-from .problems import problem_response
-from .signals import app_disabled, app_enabled, app_installed, app_uninstalled
-from .swagger import schema_model
-from .webhooks import Delivery
+The public names are those of :mod:`flask_orbro.public`. They are looked up when asked for, so that
+:mod:`flask_orbro.connections` can be used where there is no Flask.
+"""
 
-__all__ = [
-    "AsyncPlatformClient",
-    "ConfigurationError",
-    "ConnectAppClaimMixin",
-    "ConnectAppClientInfoMixin",
-    "ConnectAppIdentity",
-    "ConnectAppToken",
-    "Delivery",
-    "DescriptorError",
-    "NoCallerError",
-    "NotAllowed",
-    "NotAuthenticated",
-    "NotInitializedError",
-    "OpenApiIdentity",
-    "OrbroConnect",
-    "OrbroError",
-    "OrganizationInfo",
-    "PlatformClient",
-    "PlatformError",
-    "PlatformRateLimited",
-    "PlatformRefused",
-    "PlatformResponse",
-    "PlatformUnavailable",
-    "ProblemError",
-    "UserIdentity",
-    "any_of",
-    "app_disabled",
-    "app_enabled",
-    "app_installed",
-    "app_uninstalled",
-    "authenticate_any_of",
-    "authenticate_connect_app",
-    "authenticate_open_api",
-    "authenticate_user",
-    "authenticate_webhook",
-    "connect_required",
-    "current_delivery",
-    "current_identity",
-    "current_organization",
-    "open_api_required",
-    "problem_response",
-    "schema_model",
-    "user_required",
-    "webhook_required",
-]
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    # A module of ours is imported by whoever asks for it; it may be one that the public names need.
+    if (name.startswith("_") and name != "__all__") or find_spec(f".{name}", __name__):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(".public", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -1,0 +1,85 @@
+"""An event loop that outlives others: async views, each in a loop of its own, keep connections there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import httpx2
+
+T = TypeVar("T")
+
+
+async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in another running loop; cancelling the one cancels the other."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+class CarriedStream(httpx2.AsyncByteStream):
+    """A body that one event loop provides and another reads, part by part."""
+
+    def __init__(self, stream: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._stream: httpx2.AsyncByteStream = stream
+        self._loop = loop
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = aiter(self._stream)
+
+        async def following() -> bytes | None:
+            return await anext(parts, None)
+
+        while (part := await run_in(self._loop, following())) is not None:
+            yield part
+
+    async def aclose(self) -> None:
+        await run_in(self._loop, self._stream.aclose())
+
+
+class LoopThread:
+    """An event loop in a thread of its own, started when first needed and anew after a fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._pid = 0
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of this process; it runs."""
+        loop = self._loop
+        if loop is not None and self._pid == os.getpid():
+            return loop
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._loop, self._pid = self._started(), os.getpid()
+            return self._loop
+
+    def close(self) -> None:
+        """End the loop, with what it keeps open; the next use starts another."""
+        with self._lock:
+            thread, loop, self._thread, self._loop = self._thread, self._loop, None, None
+        if thread is None or loop is None or self._pid != os.getpid():
+            return
+        loop.call_soon_threadsafe(self._stop.set)
+        if thread is not threading.current_thread():
+            thread.join(timeout=5)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        running: Future[asyncio.AbstractEventLoop] = Future()
+        self._stop = asyncio.Event()
+
+        async def live(stop: asyncio.Event) -> None:
+            running.set_result(asyncio.get_running_loop())
+            await stop.wait()
+
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(live(self._stop),), name="orbro-calls", daemon=True
+        )
+        self._thread.start()
+        return running.result()

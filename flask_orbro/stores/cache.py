@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, Protocol, TypeVar
 
 from cachetools import TLRUCache
 
 from ..crypto import KeyedHash, Sealer, derive_key
-from ..logs import get_logger
 
-logger = get_logger(__name__)
 T = TypeVar("T")
 
 #: Entries kept in memory; beyond that the least recently used goes.
 MEMORY_ENTRIES = 50_000
 #: How often it is looked whether another process has an answer, in seconds.
 LOOK = 0.01
-#: How long memory stands in for a Redis that did not answer, in seconds.
-REDIS_REST = 1.0
+#: How much longer than anybody waits a turn is kept for who has it, in seconds: else the last of those
+#: who waited would begin anew.
+GRACE = 1.0
 
 
 class OthersTooSlow(Exception):
@@ -48,6 +47,9 @@ class Cache(Protocol):
 
     def delete(self, name: str) -> None:
         """Forget a value; unknown names are no error."""
+
+    def release(self, name: str, value: bytes) -> None:
+        """Forget this value, and none that somebody else has put there since."""
 
 
 class MemoryCache:
@@ -85,92 +87,10 @@ class MemoryCache:
         with self._lock:
             self._entries.pop(name, None)
 
-
-class RedisCache:
-    """Over a redis-py client, with or without ``decode_responses``.
-
-    While Redis does not answer, memory stands in: what is kept here may be forgotten, a call may not fail.
-
-    :param client: a ``redis.Redis``.
-    """
-
-    shared = True
-    prefix = "orbro:"
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._memory = MemoryCache()
-        self._rest_until = 0.0
-
-    def get_many(self, names: Sequence[str]) -> list[bytes | None]:
-        found = self._ask(lambda: self._client.mget([self.prefix + name for name in names]))
-        if found is None:
-            return self._memory.get_many(names)
-        return [None if value is None else _decoded(value) for value in found]
-
-    def add(self, name: str, value: bytes, ttl: float) -> bool:
-        written, milliseconds = _encoded(value, ttl)
-        added = self._ask(
-            lambda: bool(self._client.set(self.prefix + name, written, px=milliseconds, nx=True))
-        )
-        return self._memory.add(name, value, ttl) if added is None else bool(added)
-
-    def set(self, name: str, value: bytes, ttl: float) -> None:
-        written, milliseconds = _encoded(value, ttl)
-        if not self._ask(lambda: self._client.set(self.prefix + name, written, px=milliseconds)):
-            self._memory.set(name, value, ttl)
-
-    def delete(self, name: str) -> None:
-        self._memory.delete(name)
-        self._ask(lambda: self._client.delete(self.prefix + name))
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        """The client's answer, or ``None`` while it gives none."""
-        import redis
-
-        if time.monotonic() < self._rest_until:
-            return None
-        try:
-            answer = question()
-        except UnicodeDecodeError:  # a client with ``decode_responses``, and bytes that are not ours
-            return None
-        except (redis.RedisError, OSError) as error:
-            if not self._rest_until:
-                logger.warning("Redis does not answer (%s); memory stands in.", type(error).__name__)
-            # From now on: the client may have tried for longer than the rest is.
-            self._rest_until = time.monotonic() + REDIS_REST
-            return None
-        self._rest_until = 0.0
-        return answer
-
-
-def _encoded(value: bytes, ttl: float) -> tuple[str, int]:
-    # As text, so that clients with ``decode_responses`` read it too.
-    return base64.b64encode(value).decode(), max(1, int(ttl * 1000))
-
-
-def _decoded(value: str | bytes) -> bytes | None:
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-
-
-def redis_cache_from_url(url: str) -> RedisCache:
-    """:raises ImportError: without the ``redis`` extra."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    client = redis.Redis.from_url(
-        url,
-        socket_timeout=1,
-        socket_connect_timeout=1,
-        health_check_interval=30,
-        # Once more, for a connection that was closed meanwhile; memory stands in sooner than later.
-        retry=Retry(NoBackoff(), 1),
-    )
-    return RedisCache(client)
+    def release(self, name: str, value: bytes) -> None:
+        with self._lock:
+            if self._entries.get(name, (b"", 0))[0] == value:
+                del self._entries[name]
 
 
 class SealedCache:
@@ -199,6 +119,12 @@ class SealedCache:
         """Whether other processes see the same."""
         return self._cache.shared
 
+    def of_this_process(self) -> SealedCache:
+        """One with the same names, in memory."""
+        alike = copy(self)
+        alike._cache = MemoryCache()
+        return alike
+
     def get(self, name: str) -> dict[str, Any] | None:
         """The value, or ``None`` where there is none that we put there and that is still good."""
         return self.get_many([name])[0]
@@ -217,10 +143,6 @@ class SealedCache:
             return None
         entry: dict[str, Any] = json.loads(opened)
         return entry["value"] if self._clock() < entry["until"] else None
-
-    def add(self, name: str, ttl: float) -> bool:
-        """Take a name that nobody has taken, for ``ttl`` seconds; whether it was free."""
-        return self._cache.add(name, b"taken", ttl)
 
     def set(self, name: str, value: dict[str, Any], ttl: float) -> None:
         """Keep a value for ``ttl`` seconds; nothing is kept where that is not positive."""
@@ -244,9 +166,9 @@ class SealedCache:
         if not self._cache.shared:
             yield None
             return
-        lock = name + ":lock"
+        lock, owner = name + ":lock", secrets.token_bytes(16)
         deadline = time.monotonic() + patience
-        while not self.add(lock, patience):
+        while not self._cache.add(lock, owner, patience + GRACE):
             found = recall()
             if found is not None:
                 yield found
@@ -257,4 +179,5 @@ class SealedCache:
         try:
             yield recall()
         finally:
-            self._cache.delete(lock)
+            # Whoever took longer than that has lost it, perhaps to somebody else.
+            self._cache.release(lock, owner)

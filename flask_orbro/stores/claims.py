@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -9,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from ..installation import Claim
 from ..models import Models
-from .organizations import SessionFactory, in_transaction
+from .records import Records
+from .transactions import LEASE, SessionFactory, in_transaction, leased, same_text
 
 
 class ClaimStore:
@@ -17,22 +19,27 @@ class ClaimStore:
     :param in_all: claims kept, in all.
     :param per_organization: claims kept for one organization.
     :param max_age: how long a claim is kept, in seconds.
+    :param lease: how long what is due is left to the process that asks about it, in seconds.
     """
 
     def __init__(
         self,
         sessions: SessionFactory,
         models: Models,
+        records: Records,
         *,
         in_all: int,
         per_organization: int,
         max_age: float,
+        lease: float = LEASE,
     ) -> None:
         self._sessions = sessions
         self._table = models.claim.__table__
+        self._records = records
         self._in_all = in_all
         self._per_organization = per_organization
         self._max_age = max_age
+        self._lease = lease
 
     def get(self, organization_id: str, digest: str) -> Claim | None:
         """One waiting claim, as it is now."""
@@ -41,35 +48,41 @@ class ClaimStore:
 
     def of_organization(self, organization_id: str) -> list[Claim]:
         """Waiting claims of one organization, newest first."""
-        condition = self._table.c.organization_id == organization_id
+        condition = same_text(self._table.c.organization_id, organization_id)
         found = self._select(condition, limit=self._per_organization, order=-self._table.c.id)
         return [item for item in found if item.organization_id == organization_id]
 
     def of_subdomain(self, subdomain: str, limit: int = 4) -> list[Claim]:
         """Waiting claims of a subdomain, least refused first."""
-        condition = self._table.c.subdomain == subdomain
+        condition = same_text(self._table.c.subdomain, subdomain)
         return self._select(condition, limit=limit, order=self._table.c.refused)
 
-    def due(self, now: float, limit: int = 100) -> list[Claim]:
-        """Claims to ask about, longest waiting first."""
-        return self._select(self._table.c.ask_at <= now, limit=limit, order=self._table.c.ask_at)
+    def due(self, now: float, limit: int = 100) -> Iterator[Claim]:
+        """Claims to ask about, longest waiting first; each is leased."""
+        is_due = self._table.c.ask_at <= now
+
+        def as_read(item: Claim) -> Any:
+            return (
+                is_due & self._same(item.organization_id, item.digest) & (self._table.c.asked == item.asked)
+            )
+
+        found = self._select(is_due, limit=limit, order=self._table.c.ask_at)
+        return leased(self._sessions, self._table, found, as_read, now + self._lease)
 
     def next_due(self) -> float | None:
         """When the next question about a claim is due."""
-        with self._sessions() as session:
-            due: float | None = session.scalar(select(func.min(self._table.c.ask_at)))
-            return due
+        due: float | None = self._scalar(select(func.min(self._table.c.ask_at)))
+        return due
 
     def count(self) -> int:
         """Claims waiting, in all."""
-        with self._sessions() as session:
-            return session.scalar(select(func.count()).select_from(self._table)) or 0
+        return self._scalar(select(func.count()).select_from(self._table)) or 0
 
     def count_by_organization(self) -> dict[str, int]:
         """Claims waiting, by organization."""
         grouped = select(self._table.c.organization_id, func.count()).group_by(self._table.c.organization_id)
-        with self._sessions() as session:
-            return {row[0]: row[1] for row in session.execute(grouped)}
+        rows = in_transaction(self._sessions, lambda session: list(session.execute(grouped)))
+        return {row[0]: row[1] for row in rows}
 
     def add(self, claim: Claim) -> bool:
         """Keep a claim; one that waits already is kept as it is.
@@ -79,7 +92,7 @@ class ClaimStore:
 
         :returns: whether it waits now; ``False`` where there is no room.
         """
-        return in_transaction(self._sessions, lambda session: self._add(session, claim))
+        return in_transaction(self._sessions, lambda session: self.add_in(session, claim))
 
     def save(self, claim: Claim) -> None:
         """Keep how often a claim was asked about."""
@@ -94,11 +107,22 @@ class ClaimStore:
         same = self._same(claim.organization_id, claim.digest)
         in_transaction(self._sessions, lambda session: session.execute(delete(self._table).where(same)))
 
+    def drop_all_in(self, session: Session, organization_id: str) -> int:
+        """Forget every claim of an organization in a transaction of the caller's.
+
+        :returns: how many.
+        """
+        own = self._table.c.organization_id == organization_id
+        result: Any = session.execute(delete(self._table).where(own))
+        dropped: int = result.rowcount
+        return dropped
+
     def drop_old(self, now: float) -> None:
         """Forget claims past their age."""
         in_transaction(self._sessions, lambda session: self._drop_old(session, now))
 
-    def _add(self, session: Session, claim: Claim) -> bool:
+    def add_in(self, session: Session, claim: Claim) -> bool:
+        """As :meth:`add`, in a transaction of the caller's."""
         self._drop_old(session, claim.received_at)
         if session.scalar(select(self._table.c.id).where(self._same(claim.organization_id, claim.digest))):
             return True
@@ -107,7 +131,7 @@ class ClaimStore:
             return False
         if not self._room(session, None, self._in_all):
             return False
-        session.execute(insert(self._table).values(vars(claim)))
+        session.execute(insert(self._table).values(self._records.values_of_claim(claim)))
         return True
 
     def _drop_old(self, session: Session, now: float) -> None:
@@ -134,25 +158,14 @@ class ClaimStore:
         return True
 
     def _same(self, organization_id: str, digest: str) -> Any:
-        return (self._table.c.organization_id == organization_id) & (self._table.c.digest == digest)
+        return same_text(self._table.c.organization_id, organization_id) & (self._table.c.digest == digest)
 
     def _select(self, condition: Any, *, limit: int, order: Any = None) -> list[Claim]:
         query = select(self._table).where(condition).limit(limit)
         if order is not None:
             query = query.order_by(order)
-        with self._sessions() as session:
-            return [_claim(row) for row in session.execute(query)]
+        rows = in_transaction(self._sessions, lambda session: list(session.execute(query)))
+        return [claim for claim in map(self._records.claim, rows) if claim is not None]
 
-
-def _claim(row: Any) -> Claim:
-    return Claim(
-        organization_id=row.organization_id,
-        shared_secret=row.shared_secret,
-        digest=row.digest,
-        user_id=row.user_id,
-        subdomain=row.subdomain,
-        received_at=row.received_at,
-        asked=row.asked,
-        refused=row.refused,
-        ask_at=row.ask_at,
-    )
+    def _scalar(self, query: Any) -> Any:
+        return in_transaction(self._sessions, lambda session: session.scalar(query))

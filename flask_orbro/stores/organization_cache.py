@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from cachetools import TTLCache
 
-from ..installation import Organization
+from ..errors import ServiceUnavailable
+from ..installation import Organization, State
 from .organizations import OrganizationStore
 
 #: Organizations kept; beyond that the least recently used goes.
@@ -18,6 +20,7 @@ ENTRIES = 10_000
 class OrganizationCache:
     """Reads through to the store and keeps what it finds, never that it found nothing.
 
+    What is kept is the row as it is written: a secret is decrypted for each use, and kept nowhere.
     A change in this process is seen at once, one in another process after ``ttl`` seconds at most.
 
     :param ttl: seconds; 0 keeps nothing.
@@ -34,32 +37,44 @@ class OrganizationCache:
         self._store = store
         self._lock = threading.Lock()
         self._generation = 0
-        self._found: TTLCache[tuple[str, str], Organization] = TTLCache(ENTRIES, ttl, timer)
+        self._found: TTLCache[tuple[str, str], Any] = TTLCache(ENTRIES, ttl, timer)
         store.on_change(self._clear)
 
     def get(self, organization_id: str) -> Organization | None:
-        """As :meth:`OrganizationStore.get`."""
-        return self._through(("id", organization_id), self._store.get)
+        """As :meth:`OrganizationStore.get`.
+
+        :raises ServiceUnavailable: where its secret cannot be read.
+        """
+        return self._through(("id", organization_id), self._store.row_of)
 
     def bound_to(self, subdomain: str) -> Organization | None:
-        """As :meth:`OrganizationStore.bound_to`."""
-        return self._through(("subdomain", subdomain), self._store.bound_to)
+        """As :meth:`OrganizationStore.bound_to`.
 
-    def _through(
-        self, key: tuple[str, str], read: Callable[[str], Organization | None]
-    ) -> Organization | None:
+        :raises ServiceUnavailable: where its secret cannot be read.
+        """
+        found = self._through(("subdomain", subdomain), self._store.row_bound_to)
+        return found if found is not None and found.is_active else None
+
+    def _through(self, key: tuple[str, str], find: Callable[[str], Any]) -> Organization | None:
         with self._lock:
-            found = self._found.get(key)
+            row = self._found.get(key)
             generation = self._generation
-        if found is not None:
-            return found
-        found = read(key[1])
-        if found is not None:
+        if row is None:
+            row = find(key[1])
+            if row is None:
+                return None
             with self._lock:
                 # What was read before a change must not outlive it.
                 if generation == self._generation:
-                    self._found[key] = found
-        return found
+                    self._found[key] = row
+        organization = self._store.read(row)
+        if organization.state is State.ACTIVE and organization.shared_secret is None:
+            raise ServiceUnavailable(
+                "The secret of this organization cannot be read here.",
+                reason="secret_unreadable",
+                retry_after=60,
+            )
+        return organization
 
     def _clear(self) -> None:
         with self._lock:

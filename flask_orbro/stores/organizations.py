@@ -8,56 +8,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from ..history import StateChange, what_happened
 from ..installation import Organization, State
 from ..models import Models
+from .records import ORGANIZATION_COLUMNS, Records
+from .transactions import LEASE, Conflict, SessionFactory, in_transaction, leased, same_text
 
-SessionFactory = Callable[[], Session]
 Transition = Callable[[Organization | None], Organization | None]
-
-#: Attempts at a change that another writer gets ahead of.
-ATTEMPTS = 12
-
-
-class Conflict(Exception):
-    """Another writer was first; the change is tried anew."""
-
-
-T = TypeVar("T")
-
-
-def in_transaction(sessions: SessionFactory, work: Callable[[Session], T]) -> T:
-    """Do some work in a transaction, and do it again where another writer was first, or in its way.
-
-    :raises sqlalchemy.exc.OperationalError: where the database is out of reach, or stays busy.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            with sessions() as session, session.begin():
-                return work(session)
-        except (Conflict, StatementError) as error:
-            if isinstance(error, StatementError):
-                error.hide_parameters = True  # they hold secrets, and errors are logged
-            if not isinstance(error, Conflict | IntegrityError | OperationalError):
-                raise
-            if attempt == ATTEMPTS - 1 or getattr(error, "connection_invalidated", False):
-                raise
-            time.sleep(0.005 * 2 ** min(attempt, 5))
-    raise AssertionError("unreachable")
 
 
 class OrganizationStore:
-    """:param sessions: makes a new SQLAlchemy session."""
+    """:param sessions: makes a new SQLAlchemy session.
+    :param clock: seconds since the epoch, for the history.
+    :param lease: how long what is due is left to the process that asks about it, in seconds.
+    """
 
-    def __init__(self, sessions: SessionFactory, models: Models) -> None:
-        self._sessions = sessions
+    def __init__(
+        self,
+        sessions: SessionFactory,
+        models: Models,
+        records: Records,
+        clock: Callable[[], float] = time.time,
+        *,
+        lease: float = LEASE,
+    ) -> None:
+        self.sessions = sessions
+        self._clock = clock
+        self._lease = lease
         self._table = models.client_info.__table__
+        self.columns = [self._table.c[name] for name in (*ORGANIZATION_COLUMNS, "id")]
+        self._records = records
         self._changed: list[Callable[[], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -66,53 +52,90 @@ class OrganizationStore:
 
     def get(self, organization_id: str) -> Organization | None:
         """The organization in whatever state, or ``None``. One statement."""
-        found = self._select(self._table.c.organization_id == organization_id, limit=1)
-        # An engine that folds case would answer with a neighbour.
-        return next((item for item in found if item.organization_id == organization_id), None)
+        row = self.row_of(organization_id)
+        return None if row is None else self.read(row)
 
     def bound_to(self, subdomain: str) -> Organization | None:
         """The organization whose proven subdomain this is. One statement."""
-        found = self._select(self._table.c.bound_subdomain == subdomain, limit=1)
-        return next((item for item in found if item.is_active), None)
+        row = self.row_bound_to(subdomain)
+        found = None if row is None else self.read(row)
+        return found if found is not None and found.is_active else None
+
+    def row_of(self, organization_id: str) -> Any:
+        """The organization as it is written, its secrets encrypted, or ``None``."""
+        rows = self._rows(same_text(self._table.c.organization_id, organization_id), limit=1)
+        # An engine that folds case would answer with a neighbour.
+        return next((row for row in rows if row.organization_id == organization_id), None)
+
+    def row_bound_to(self, subdomain: str) -> Any:
+        """The organization that a subdomain is bound to as it is written, or ``None``."""
+        return next(iter(self._rows(same_text(self._table.c.bound_subdomain, subdomain), limit=1)), None)
+
+    def read(self, row: Any) -> Organization:
+        """The organization that a row tells of."""
+        return self._records.organization(row)
 
     def named(self, subdomain: str) -> list[Organization]:
         """Organizations that had this subdomain when last proven, bound or not."""
-        return self._select(self._table.c.subdomain == subdomain, limit=10)
+        return self._select(same_text(self._table.c.subdomain, subdomain), limit=10)
 
     def active_by_user(self, user_id: str) -> list[Organization]:
         """Active organizations that this user installed; two at most. One statement."""
-        condition = (self._table.c.installed_user_id == user_id) & (self._table.c.state == State.ACTIVE.value)
-        found = self._select(condition, limit=2)
+        is_active = self._table.c.state == State.ACTIVE.value
+        found = self._select(same_text(self._table.c.installed_user_id, user_id) & is_active, limit=2)
         return [item for item in found if item.installed_user_id == user_id]
 
-    def due(self, now: float, limit: int = 100) -> list[Organization]:
-        """Organizations whose stored secret is to be asked about, longest waiting first."""
-        return self._select(self._table.c.ask_at <= now, limit=limit, order=self._table.c.ask_at)
+    def due(self, now: float, limit: int = 100) -> Iterator[Organization]:
+        """Organizations whose stored secret is to be asked about, longest waiting first; each is leased."""
+        table = self._table
+        is_due = table.c.ask_at <= now
+
+        def as_read(item: Organization) -> Any:
+            return (
+                is_due & (table.c.organization_id == item.organization_id) & (table.c.version == item.version)
+            )
+
+        found = self._select(is_due, limit=limit, order=table.c.ask_at)
+        # Another version: a change that was read before would write the old time back.
+        return leased(self.sessions, table, found, as_read, now + self._lease, version=table.c.version + 1)
 
     def next_due(self) -> float | None:
         """When the next question about a stored secret is due."""
-        with self._sessions() as session:
-            query = select(self._table.c.ask_at).where(self._table.c.ask_at.is_not(None))
-            due: float | None = session.scalar(query.order_by(self._table.c.ask_at).limit(1))
-            return due
+        query = select(self._table.c.ask_at).where(self._table.c.ask_at.is_not(None))
+        due: float | None = self._scalar(query.order_by(self._table.c.ask_at).limit(1))
+        return due
 
     def any_proven(self) -> bool:
         """Whether the platform has ever accepted the secret of any. One statement."""
-        with self._sessions() as session:
-            query = select(self._table.c.id).where(self._table.c.proven_at > 0).limit(1)
-            return session.scalar(query) is not None
+        query = select(self._table.c.id).where(self._table.c.proven_at > 0).limit(1)
+        return self._scalar(query) is not None
 
     def all(self, page: int = 500) -> Iterator[Organization]:
         """Every organization, read page by page."""
         last = 0
-        while True:
-            with self._sessions() as session:
-                query = select(self._table).where(self._table.c.id > last)
-                rows = session.execute(query.order_by(self._table.c.id).limit(page)).all()
-            if not rows:
-                return
+        while rows := self._rows(self._table.c.id > last, limit=page, order=self._table.c.id):
             last = rows[-1].id
-            yield from map(_organization, rows)
+            yield from map(self.read, rows)
+
+    def tombstones(self, before: float, limit: int = 100) -> list[Organization]:
+        """Organizations uninstalled before a moment, longest ago first."""
+        erased_at = self._table.c.uninstalled_at
+        return self._select(erased_at < before, limit=limit, order=erased_at)
+
+    def oldest_tombstone(self) -> float | None:
+        """When the organization was uninstalled that is longest so."""
+        erased_at = self._table.c.uninstalled_at
+        oldest: float | None = self._scalar(
+            select(erased_at).where(erased_at.is_not(None)).order_by(erased_at).limit(1)
+        )
+        return oldest
+
+    def saw(self, organization_id: str, at: float) -> None:
+        """Keep when an organization was last heard of. Nothing else of the row changes."""
+        table = self._table
+        seen = update(table).where(table.c.organization_id == organization_id)
+        values = {"last_seen_at": at, "updated_time": table.c.updated_time}
+        in_transaction(self.sessions, lambda session: session.execute(seen.values(values)))
 
     def change(self, organization_id: str, transition: Transition) -> Organization | None:
         """Apply a pure transition in one transaction; it may be called again where another writer was first.
@@ -123,17 +146,46 @@ class OrganizationStore:
         :returns: the organization as it is then.
         """
         after = in_transaction(
-            self._sessions, lambda session: self._change(session, organization_id, transition)
+            self.sessions, lambda session: self.change_in(session, organization_id, transition)
         )
-        for listener in self._changed:
-            listener()
+        self.tell()
         return after
 
-    def _change(self, session: Session, organization_id: str, transition: Transition) -> Organization | None:
+    def tell(self) -> None:
+        """Call the listeners: something has changed, and is committed."""
+        for listener in self._changed:
+            listener()
+
+    def delete_in(
+        self, session: Session, organization_id: str, only: State | None = None
+    ) -> Organization | None:
+        """Delete an organization in a transaction of the caller's, who tells of it then.
+
+        :param only: delete it in this state alone.
+        :returns: what it was, or ``None`` where there was nothing to delete.
+        """
+        which = self._table.c.organization_id == organization_id
+        if only is not None:
+            which &= self._table.c.state == only.value
+        row = session.execute(select(*self.columns).where(which).with_for_update()).first()
+        if row is None:
+            return None
+        # Changed since: on an engine that locks no rows.
+        same = (self._table.c.id == row.id) & (self._table.c.version == row.version)
+        result: Any = session.execute(delete(self._table).where(same))
+        if result.rowcount != 1:
+            raise Conflict
+        return self.read(row)
+
+    def change_in(
+        self, session: Session, organization_id: str, transition: Transition
+    ) -> Organization | None:
+        """As :meth:`change`, in a transaction of the caller's, who tells of it then."""
         table = self._table
-        query = select(table).where(table.c.organization_id == organization_id)
+        query = select(*self.columns, table.c.history)
+        query = query.where(same_text(table.c.organization_id, organization_id))
         row = session.execute(query.with_for_update()).first()
-        before = _organization(row) if row else None
+        before = self.read(row) if row else None
         after = transition(before)
         if after is None or after == before:
             return before
@@ -147,47 +199,28 @@ class OrganizationStore:
                 .where(taken)
                 .values(bound_subdomain=None, ask_at=0, asked=0, version=table.c.version + 1)
             )
+        values = self._records.values_of(after, before, row)
+        why = what_happened(before, after)
+        if why is not None:
+            change = StateChange(self._clock(), before.state if before else None, after.state, why)
+            values |= self._records.values_of_history(row, change)
         if before is None:
-            session.execute(insert(table).values(_values(after)))
+            session.execute(insert(table).values(values))
         else:
             same = (table.c.organization_id == organization_id) & (table.c.version == before.version)
-            result: Any = session.execute(update(table).where(same).values(_values(after)))
+            result: Any = session.execute(update(table).where(same).values(values))
             if result.rowcount != 1:
                 raise Conflict
         return after
 
     def _select(self, condition: Any, *, limit: int, order: Any = None) -> list[Organization]:
-        query = select(self._table).where(condition).limit(limit)
+        return [self.read(row) for row in self._rows(condition, limit=limit, order=order)]
+
+    def _rows(self, condition: Any, *, limit: int, order: Any = None) -> list[Any]:
+        query = select(*self.columns).where(condition).limit(limit)
         if order is not None:
             query = query.order_by(order)
-        with self._sessions() as session:
-            return [_organization(row) for row in session.execute(query)]
+        return in_transaction(self.sessions, lambda session: list(session.execute(query)))
 
-
-def _organization(row: Any) -> Organization:
-    return Organization(
-        organization_id=row.organization_id,
-        state=State(row.state),
-        shared_secret=row.shared_secret or None,
-        subdomain=row.subdomain,
-        bound_subdomain=row.bound_subdomain,
-        installed_user_id=row.installed_user_id,
-        previous_secret=row.previous_secret,
-        previous_secret_until=row.previous_secret_until,
-        proven_at=row.proven_at,
-        binding_proven_at=row.binding_proven_at,
-        uninstall_requested_at=row.uninstall_requested_at,
-        refused_at=row.refused_at,
-        asked=row.asked,
-        ask_at=row.ask_at,
-        enabled=row.enabled,
-        approved=row.approved,
-        version=row.version,
-    )
-
-
-def _values(organization: Organization) -> dict[str, Any]:
-    values = asdict(organization)
-    values["state"] = organization.state.value
-    values["shared_secret"] = organization.shared_secret or ""
-    return values
+    def _scalar(self, query: Any) -> Any:
+        return in_transaction(self.sessions, lambda session: session.scalar(query))

@@ -26,6 +26,8 @@ class VerdictStore:
         clock: Callable[[], float],
     ) -> None:
         self._cache = cache
+        #: Forgotten tokens, again: Redis may be out of reach when one is forgotten, and come back unknowing.
+        self._here = cache.of_this_process()
         self._ttl = ttl
         self._negative_ttl = negative_ttl
         self._fault_ttl = fault_ttl
@@ -37,9 +39,13 @@ class VerdictStore:
 
     def recall(self, name: str, token: str) -> Verdict | None:
         """The verdict under a name, unless the token was forgotten since it was asked for."""
-        entry, forgotten = self._cache.get_many([name, self._marker(token)])
-        if entry is None or (forgotten is not None and entry["asked_at"] <= forgotten["at"]):
+        marker = self._marker(token)
+        entry, told = self._cache.get_many([name, marker])
+        if entry is None:
             return None
+        for forgotten in (told, self._here.get(marker)):
+            if forgotten is not None and entry["asked_at"] <= forgotten["at"]:
+                return None
         return Verdict(Outcome(entry["outcome"]), body=entry["body"], retry_after=entry["retry_after"])
 
     def remember(self, name: str, token: str, verdict: Verdict, asked_at: float) -> None:
@@ -54,7 +60,9 @@ class VerdictStore:
 
     def forget(self, token: str) -> None:
         """Let nothing that was ever asked about a token count any more."""
-        self._cache.set(self._marker(token), {"at": self._clock()}, self._ttl + self._negative_ttl + 60)
+        marker, now = self._marker(token), self._clock()
+        for cache in (self._here, self._cache):
+            cache.set(marker, {"at": now}, self._ttl + self._negative_ttl + 60)
 
     @contextmanager
     def turn(self, name: str, token: str, patience: float) -> Iterator[Verdict | None]:

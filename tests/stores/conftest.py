@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import sessionmaker
 
+from flask_orbro.crypto import KeyRing
 from flask_orbro.installation import Claim, Organization, prove
 from flask_orbro.models import Models, own_models
 from flask_orbro.stores.claims import ClaimStore
+from flask_orbro.stores.inbox import InboxStore
 from flask_orbro.stores.organizations import OrganizationStore
+from flask_orbro.stores.records import Records
 
-from ..conftest import need_service
+from ..databases import ENGINES, empty_database
 
-SERVERS = {
-    "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/",
-    "mariadb": "mysql+pymysql://root@127.0.0.1:3306/",
-}
 NOW = 1_800_000_000.0
+KEYS = KeyRing([b"k" * 32])
 
 
 @dataclass
@@ -39,13 +38,20 @@ class Database:
         return sessionmaker(self.engine)
 
     @property
-    def organizations(self) -> OrganizationStore:
-        return OrganizationStore(self.sessions, self.models)
+    def records(self) -> Records:
+        return Records(KEYS)
 
-    def claims(self, *, in_all: int = 100, per_organization: int = 8, max_age: float = 3600) -> ClaimStore:
-        return ClaimStore(
-            self.sessions, self.models, in_all=in_all, per_organization=per_organization, max_age=max_age
-        )
+    @property
+    def organizations(self) -> OrganizationStore:
+        return OrganizationStore(self.sessions, self.models, self.records)
+
+    def claims(self, **bounds: float) -> ClaimStore:
+        usual: dict[str, Any] = {"in_all": 100, "per_organization": 8, "max_age": 3600}
+        return ClaimStore(self.sessions, self.models, self.records, **usual | bounds)
+
+    @property
+    def inbox(self) -> InboxStore:
+        return InboxStore(self.sessions, self.models)
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:
@@ -62,23 +68,11 @@ class Database:
             event.remove(self.engine, "before_cursor_execute", see)
 
 
-@pytest.fixture(scope="session", params=["sqlite", *SERVERS])
+@pytest.fixture(scope="session", params=ENGINES)
 def _scratch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    if request.param == "sqlite":
-        engine = create_engine(f"sqlite:///{tmp_path_factory.mktemp('db')}/scratch.sqlite")
-        yield from _with_tables(request.param, engine)
-        return
-    name = f"orbro_test_{uuid.uuid4().hex[:12]}"
-    server = create_engine(SERVERS[request.param], isolation_level="AUTOCOMMIT")
-    need_service(request.param, lambda: server.connect().close())
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    try:
-        yield from _with_tables(request.param, create_engine(SERVERS[request.param] + name, pool_size=16))
-    finally:
-        with server.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name}"))
-        server.dispose()
+    with empty_database(request.param, tmp_path_factory.mktemp("db")) as url:
+        options = {} if request.param == "sqlite" else {"pool_size": 16}
+        yield from _with_tables(request.param, create_engine(url, **options))
 
 
 def _with_tables(name: str, engine: Engine) -> Iterator[Database]:

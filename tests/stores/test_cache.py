@@ -15,13 +15,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from flask_orbro.stores.cache import (
-    REDIS_REST,
-    MemoryCache,
-    RedisCache,
-    SealedCache,
-    redis_cache_from_url,
-)
+from flask_orbro.stores.cache import MemoryCache, SealedCache
+from flask_orbro.stores.redis_cache import REDIS_REST, RedisCache, redis_cache_from_url
 
 from ..conftest import need_service
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from sqlalchemy import create_engine
@@ -131,9 +133,63 @@ def test_due_claims_come_longest_waiting_first(database: Database) -> None:
     assert claims.next_due() is None
     for number, at in enumerate((NOW, NOW - 5, NOW + 5)):
         claims.add(claim(f"o{number}", ask_at=at))
-    assert [found.organization_id for found in claims.due(NOW)] == ["o1", "o0"]
-    assert [found.organization_id for found in claims.due(NOW, limit=1)] == ["o1"]
     assert claims.next_due() == NOW - 5
+    assert [found.organization_id for found in claims.due(NOW, limit=1)] == ["o1"]
+    assert [found.organization_id for found in claims.due(NOW)] == ["o0"]
+    assert claims.next_due() == NOW + 5
+    assert [found.organization_id for found in claims.due(NOW + 5)] == ["o2"]
+
+
+def test_a_due_claim_is_left_to_who_has_taken_it_until_the_lease_ends(database: Database) -> None:
+    claims = database.claims(lease=10)
+    claims.add(claim(ask_at=NOW))
+    (taken,) = claims.due(NOW)
+    assert taken.ask_at == NOW
+    for later, found in ((0, 0), (9.9, 0), (10.5, 1)):
+        assert len(list(claims.due(NOW + later))) == found
+    claims.save(claim_asked(taken, Outcome.REFUSED, NOW + 11))
+    assert claims.next_due() == NOW + 12, "asked about: the lease is over"
+
+
+def test_a_lease_begins_when_it_is_the_claims_turn(database: Database) -> None:
+    claims, others = database.claims(lease=10), database.claims()
+    for number in range(2):
+        claims.add(claim(f"o{number}", ask_at=NOW))
+    for taken in claims.due(NOW):
+        if taken.organization_id == "o1":
+            assert [found.organization_id for found in others.due(NOW + 10.2)] == ["o0"]
+        time.sleep(0.3)  # a question
+
+
+def test_what_has_changed_since_it_was_found_due_is_not_asked_about(database: Database) -> None:
+    claims = database.claims()
+    for number in range(3):
+        claims.add(claim(f"o{number}", ask_at=NOW - 3 + number))
+    due = claims.due(NOW)
+    assert next(due).organization_id == "o0"
+    claims.drop(claim("o1"))
+    claims.save(claim_asked(claim("o2"), Outcome.REFUSED, NOW - 60))  # by somebody else, and due again
+    assert list(due) == []
+    assert [(found.organization_id, found.asked) for found in claims.due(NOW)] == [("o2", 1)]
+
+
+def test_of_many_that_sweep_at_once_each_gets_others(database: Database) -> None:
+    stores = [database.claims() for _ in range(4)]
+    for number in range(12):
+        stores[0].add(claim(f"o{number}", ask_at=NOW))
+    barrier = threading.Barrier(len(stores))
+
+    def sweep(number: int) -> list[str]:
+        barrier.wait(10)
+        taken = []
+        for found in stores[number].due(NOW):
+            taken.append(found.organization_id)
+            time.sleep(0.01)  # a question
+        return taken
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        taken = list(pool.map(sweep, range(len(stores))))
+    assert sorted(chain.from_iterable(taken)) == sorted(f"o{number}" for number in range(12))
 
 
 def test_saving_changes_only_how_often_it_was_asked(database: Database) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from flask_orbro.installation import Organization, State, judge, request_uninstall
+from flask_orbro.models import own_models
 from flask_orbro.stores.organizations import OrganizationStore
 from flask_orbro.verdicts import Outcome
 
@@ -90,9 +94,56 @@ def test_due_is_what_is_to_be_asked_about_longest_waiting_first(organizations: O
     for number, at in enumerate((NOW + 5, NOW - 5, None, NOW)):
         stored = Organization(f"o{number}", State.ACTIVE, "s", ask_at=at)
         organizations.change(f"o{number}", lambda _, stored=stored: stored)
-    assert [found.organization_id for found in organizations.due(NOW)] == ["o1", "o3"]
-    assert len(organizations.due(NOW, limit=1)) == 1
     assert organizations.next_due() == NOW - 5
+    assert [found.organization_id for found in organizations.due(NOW, limit=1)] == ["o1"]
+    assert [found.organization_id for found in organizations.due(NOW)] == ["o3"]
+    assert organizations.next_due() == NOW + 5
+
+
+def test_a_due_organization_is_left_to_who_has_taken_it_until_the_lease_ends(database: Database) -> None:
+    organizations = OrganizationStore(database.sessions, database.models, database.records, lease=10)
+    organizations.change("o1", lambda _: Organization("o1", State.ACTIVE, "s", ask_at=NOW))
+    assert len(list(organizations.due(NOW))) == 1
+    for later, found in ((0, 0), (9.9, 0), (10.5, 1)):
+        assert len(list(organizations.due(NOW + later))) == found
+    organizations.change("o1", lambda current: current and replace(current, ask_at=None))
+    assert organizations.next_due() is None
+
+
+def test_a_change_that_was_under_way_does_not_undo_a_lease(tmp_path: Path) -> None:
+    # SQLite locks no row that is read to be changed; the others do, and the lease waits.
+    engine, models = create_engine(f"sqlite:///{tmp_path}/leases.sqlite"), own_models()
+    models.client_info.metadata.create_all(engine, tables=models.tables)
+    database = Database("leases", engine, models)
+    organizations, others = database.organizations, database.organizations
+    organizations.change("o1", lambda _: Organization("o1", State.ACTIVE, "s", ask_at=NOW))
+    taken: list[Organization] = []
+
+    def transition(current: Organization | None) -> Organization | None:
+        taken.extend(others.due(NOW))  # between reading and writing
+        return current and replace(current, enabled=True)
+
+    organizations.change("o1", transition)
+    assert len(taken) == 1
+    assert list(others.due(NOW)) == []
+    assert organizations.get("o1").enabled  # type: ignore[union-attr]
+    engine.dispose()
+
+
+def test_of_many_that_sweep_at_once_each_gets_others(database: Database) -> None:
+    stores = [database.organizations for _ in range(4)]
+    for number in range(12):
+        stored = Organization(f"o{number}", State.ACTIVE, "s", ask_at=NOW)
+        stores[0].change(f"o{number}", lambda _, stored=stored: stored)
+    barrier = threading.Barrier(len(stores))
+
+    def sweep(number: int) -> list[str]:
+        barrier.wait(10)
+        return [found.organization_id for found in stores[number].due(NOW)]
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        taken = list(pool.map(sweep, range(len(stores))))
+    assert sorted(chain.from_iterable(taken)) == sorted(f"o{number}" for number in range(12))
 
 
 def test_concurrent_installs_of_one_organization_make_one_row(database: Database) -> None:
@@ -151,7 +202,7 @@ def test_every_look_up_is_one_statement(database: Database) -> None:
         lambda: organizations.bound_to("acme"),
         lambda: organizations.active_by_user("u1"),
         lambda: organizations.named("acme"),
-        lambda: organizations.due(NOW),
+        lambda: list(organizations.due(NOW)),
         lambda: organizations.next_due(),
     ):
         with database.statements() as seen:

@@ -1,0 +1,96 @@
+"""Forgetting an organization: all that is kept about it, now or when its retention ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from blinker import NamedSignal
+from sqlalchemy.orm import Session
+
+from . import signals
+from .installation import Organization, State, erase
+from .logs import get_logger
+from .stores.claims import ClaimStore
+from .stores.organizations import OrganizationStore
+from .stores.transactions import in_transaction
+
+logger = get_logger(__name__)
+
+#: Deletes what is kept of one kind about an organization, and tells how many.
+Eraser = Callable[[str], int]
+
+
+class Erasure:
+    """:param also: what else is kept about an organization, by what it is called.
+    :param retention: seconds that a tombstone and what belongs to it are kept.
+    :param announce: sends a signal about an organization, after commit; it never raises.
+    """
+
+    def __init__(
+        self,
+        *,
+        organizations: OrganizationStore,
+        claims: ClaimStore,
+        also: Mapping[str, Eraser],
+        retention: float,
+        clock: Callable[[], float],
+        announce: Callable[[NamedSignal, Organization], None],
+    ) -> None:
+        self._organizations = organizations
+        self._claims = claims
+        self._also = also
+        self._retention = retention
+        self._clock = clock
+        self._announce = announce
+
+    def erase(self, organization_id: str) -> dict[str, int]:
+        """Forget an organization at once, whatever its state; where it was installed, that is signalled.
+
+        :returns: how many of each kind are gone.
+        """
+        sessions = self._organizations.sessions
+        return in_transaction(sessions, lambda session: self.erase_in(session, organization_id))()
+
+    def erase_in(self, session: Session, organization_id: str) -> Callable[[], dict[str, int]]:
+        """As :meth:`erase`, in a transaction of the caller's.
+
+        :returns: what is left to do once that is committed.
+        """
+        before = self._organizations.delete_in(session, organization_id)
+        dropped = self._claims.drop_all_in(session, organization_id)
+        gone = {"organization": int(before is not None), "waiting installs": dropped}
+
+        def finish() -> dict[str, int]:
+            self._organizations.tell()
+            also = self._erase_also(organization_id)
+            if before is not None and before.state is not State.UNINSTALLED:
+                self._announce(signals.app_uninstalled, erase(before, self._clock()))
+            return gone | also
+
+        return finish
+
+    def sweep(self) -> float | None:
+        """Forget the organizations whose retention has ended.
+
+        :returns: when the next one's ends, or ``None`` where there is none.
+        """
+        ended = self._clock() - self._retention
+        for tombstone in self._organizations.tombstones(ended):
+            self._end_retention(tombstone.organization_id)
+        oldest = self._organizations.oldest_tombstone()
+        return None if oldest is None else oldest + self._retention
+
+    def _end_retention(self, organization_id: str) -> None:
+        if self._claims.of_organization(organization_id):
+            return  # it may be installing the app again just now; claims do not wait for ever
+        gone = in_transaction(
+            self._organizations.sessions,
+            lambda session: self._organizations.delete_in(session, organization_id, State.UNINSTALLED),
+        )
+        if gone is not None:
+            self._organizations.tell()
+            self._erase_also(organization_id)
+            logger.info("What was kept about organization %s is erased.", organization_id)
+
+    def _erase_also(self, organization_id: str) -> dict[str, int]:
+        return {kind: eraser(organization_id) for kind, eraser in self._also.items()}

@@ -1,0 +1,87 @@
+"""Transactions that are tried again, leases that one process takes, and texts that no row can hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import false, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
+from sqlalchemy.orm import Session
+
+SessionFactory = Callable[[], Session]
+
+#: Attempts at a change that another writer gets ahead of.
+ATTEMPTS = 12
+#: How long what is due is left to the process that asks about it, in seconds.
+LEASE = 10.0
+
+
+class Conflict(Exception):
+    """Another writer was first; the change is tried anew."""
+
+
+_WORTH_ANOTHER_TRY = (Conflict, IntegrityError, OperationalError)
+
+T = TypeVar("T")
+
+
+def in_transaction(sessions: SessionFactory, work: Callable[[Session], T]) -> T:
+    """Do some work in a transaction, and do it again where another writer was first, or in its way, or
+    where the server has dropped the connection.
+
+    :raises sqlalchemy.exc.OperationalError: where the database is out of reach, or stays busy.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            with sessions() as session, session.begin():
+                return work(session)
+        except (Conflict, StatementError) as error:
+            if isinstance(error, StatementError):
+                error.hide_parameters = True  # they hold secrets, and errors are logged
+            dropped = isinstance(error, DBAPIError) and error.connection_invalidated
+            if attempt == ATTEMPTS - 1 or not (dropped or isinstance(error, _WORTH_ANOTHER_TRY)):
+                raise
+            time.sleep(0.005 * 2 ** min(attempt, 5))
+    raise AssertionError("unreachable")
+
+
+def leased(
+    sessions: SessionFactory,
+    table: Any,
+    due: Iterable[T],
+    as_read: Callable[[T], Any],
+    until: float,
+    **also: Any,
+) -> Iterator[T]:
+    """Those of the due rows that no other process has taken, each taken when its turn comes.
+
+    Whoever has taken it may die, so it is due again when its lease ends, unless it was changed before.
+
+    :param as_read: the condition that a row is still what was read, and due.
+    :param until: when the lease of the first one ends, in seconds since the epoch.
+    :param also: more to write.
+    """
+    began = time.monotonic()
+    for item in due:
+        ask_at = until + time.monotonic() - began
+        taking = update(table).where(as_read(item)).values(ask_at=ask_at, **also)
+        if in_transaction(sessions, partial(_rows_changed, statement=taking)):
+            yield item
+
+
+def _rows_changed(session: Session, statement: Any) -> int:
+    result: Any = session.execute(statement)
+    changed: int = result.rowcount
+    return changed
+
+
+def same_text(column: Any, value: str) -> Any:
+    """The condition that a column is this text, from wherever: what no database can keep is in no row."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return false()
+    return false() if "\0" in value else column == value

@@ -1,5 +1,6 @@
 """What the platform reports."""
 
+from . import handlers as handlers
 from .views import webhooks
 
 __all__ = ["webhooks"]

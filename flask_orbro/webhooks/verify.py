@@ -8,7 +8,7 @@ from ..config import Config
 from ..errors import NotAllowed, NotAuthenticated, ServiceUnavailable
 from ..identity import Presented
 from ..inquiry import Inquiry
-from ..installation import Organization
+from ..installation import Organization, State
 from ..protocol import (
     TokenError,
     WebhookRules,
@@ -80,10 +80,18 @@ class WebhookVerifier:
             organization = read(subject.organization_id)
             if organization is not None and self._signed_for(token, organization, now):
                 return organization
+        if organization is not None and self._signed_unproven(token, organization, now):
+            organization = self._inquiry.bound(organization)
+            if organization.is_active:
+                return organization
         return self._verify_with_claims(token, subject.organization_id, now)
 
     def _signed_for(self, token: str, organization: Organization, now: float) -> bool:
         return any(self._signed(token, secret, now) for secret in organization.webhook_secrets(now))
+
+    def _signed_unproven(self, token: str, organization: Organization, now: float) -> bool:
+        secret = organization.shared_secret if organization.state is State.PENDING else None
+        return secret is not None and self._signed(token, secret, now)
 
     def _verify_with_claims(self, token: str, organization_id: str, now: float) -> Organization:
         """A claim that signed this token is needed now: ask about it, and believe only the answer."""

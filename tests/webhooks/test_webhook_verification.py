@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from flask_orbro import current_delivery, webhook_required
-from flask_orbro.installation import NEEDED_GAP
+from flask_orbro.schedule import NEEDED_GAP
 from flask_orbro.state import get_state
 
 from ..world import World, is_problem, webhook_token
@@ -157,13 +157,13 @@ def test_a_delivery_asks_the_platform_nothing(make_world: Callable[..., World]) 
 @pytest.mark.parametrize(
     ("configured", "claims", "status"),
     [
-        ({}, {"exp": time.time() + 7200}, 401),
-        ({"ORBRO_WEBHOOK_MAX_LIFE": 10_000}, {"exp": time.time() + 7200}, 200),
+        ({}, {"exp": lambda: time.time() + 7200}, 401),
+        ({"ORBRO_WEBHOOK_MAX_LIFE": 10_000}, {"exp": lambda: time.time() + 7200}, 200),
         ({}, {"exp": None}, 401),
         ({"ORBRO_WEBHOOK_REQUIRE_EXP": False}, {"exp": None}, 200),
         ({"ORBRO_WEBHOOK_REQUIRE_EXP": False}, {"exp": 1}, 401),
-        ({"ORBRO_WEBHOOK_LEEWAY": 0}, {"exp": time.time() - 1}, 401),
-        ({"ORBRO_WEBHOOK_LEEWAY": 300}, {"exp": time.time() - 1}, 200),
+        ({"ORBRO_WEBHOOK_LEEWAY": 0}, {"exp": lambda: time.time() - 1}, 401),
+        ({"ORBRO_WEBHOOK_LEEWAY": 300}, {"exp": lambda: time.time() - 1}, 200),
     ],
 )
 def test_the_settings_bound_a_tokens_times(

@@ -1,4 +1,4 @@
-"""``python manage.py run | demo | test``: what one does with the example app."""
+"""``python manage.py run | seed | routes | db | demo | test``: what one does with the example app."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 ROOT = Path(__file__).resolve().parent
 _PORT = click.IntRange(0, 65535)
@@ -24,16 +28,37 @@ def main() -> None:
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def run(host: str, port: int) -> None:
     """Run the example app on Flask's development server."""
-    from example_app import create_app
-    from flask_orbro import ConfigurationError
-
-    try:
-        app = create_app()
-    except ConfigurationError as error:
-        raise click.ClickException(str(error)) from None
+    app = _create_app()
     _need_port(host, port)
     click.echo(f"Swagger UI  http://{host}:{port}/docs")
     app.run(host, port, load_dotenv=False)
+
+
+@main.command()
+def seed() -> None:
+    """Add demo accounts and posts, and print the accounts' passwords."""
+    with _create_app().app_context():
+        from example_app.seed import seed
+
+        added = False
+        for user_id, password in seed():
+            added = True
+            click.echo(f"{user_id}  {password}")
+        click.echo("Log in with POST /user/auth." if added else "The demo accounts are there already.")
+
+
+@main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def db(arguments: tuple[str, ...]) -> None:
+    """Migrations; db --help lists what can be done."""
+    _flask("db", *arguments)
+
+
+@main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def routes(arguments: tuple[str, ...]) -> None:
+    """List all routes."""
+    _flask("routes", *arguments)
 
 
 @main.command()
@@ -60,6 +85,24 @@ def test(arguments: tuple[str, ...]) -> None:
             # pytest has seen Ctrl-C too, and is summing up.
             code = pytest.wait()
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def _create_app() -> Flask:
+    from example_app import create_app
+    from flask_orbro import ConfigurationError
+
+    try:
+        return create_app()
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _flask(*arguments: str) -> None:
+    """A command of Flask's own command line, for the example app."""
+    from flask.cli import FlaskGroup
+
+    app = _create_app()
+    FlaskGroup(create_app=lambda: app).main(arguments, prog_name="manage.py")
 
 
 def _need_port(host: str, port: int) -> None:

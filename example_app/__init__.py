@@ -5,16 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from flask import Flask
-from flask_restx import Api
-from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_orbro import problem_response
-
+from .backends import backends, graph
 from .config import ConfigArgument, load_config
 from .database import init_database, upgrade_database
-from .extensions import orbro
+from .documentation import make_api
+from .errors import init_errors
+from .extensions import cache, orbro
 from .health import health
+from .hello import hello
+from .limits import init_limits
 from .platform import platform
+from .posts import posts
+from .sessions import sessions
+from .sessions.tokens import init_tokens
+from .users import users
+from .users.passwords import init_passwords
 from .webhooks import webhooks
 
 
@@ -29,13 +36,22 @@ def create_app(config: ConfigArgument = None, *, instance_path: str | Path | Non
     """
     app = Flask(__name__, instance_path=None if instance_path is None else str(instance_path))
     load_config(app, config)
+    proxies = app.config["TRUSTED_PROXIES"]
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     orbro.init_app(app)
+    cache.init_app(app)
     init_database(app)
-    app.register_error_handler(HTTPException, problem_response)
-    api = Api(app, title="Flask-Orbro example", version="1.0", doc="/docs")
-    orbro.init_api(api)
-    for namespace in (platform, webhooks, health):
+    init_tokens(app)
+    init_passwords(app)
+    init_limits(app)
+    init_errors(app)
+    api = make_api(app)
+    for namespace in (hello, users, sessions, posts, platform, webhooks, health):
         api.add_namespace(namespace)
+    if app.config["ORBRO_CONNECTIONS"]:
+        for namespace in (backends, graph):
+            api.add_namespace(namespace)
+    orbro.init_api(api)
     if app.config["MIGRATE_ON_START"]:
         upgrade_database(app)
     return app

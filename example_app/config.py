@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cachelib.serializers import JSONSerializer
 from flask import Config, Flask
 
 from flask_orbro import ConfigurationError
@@ -21,13 +24,78 @@ from flask_orbro import ConfigurationError
 ConfigArgument = Mapping[str, Any] | str | object | None
 
 
+class JsonOfCache(JSONSerializer):
+    """Instead of pickle, with which whoever writes to the cache could run code here."""
+
+    def loads(self, bvalue: str | bytes | bytearray | None, *args: Any, **kwargs: Any) -> Any:
+        return None if bvalue is None else super().loads(bvalue, *args, **kwargs)
+
+
+_OAUTH = {
+    "kind": "oauth2_client_credentials",
+    "token_url": {"config": "OAUTH_TOKEN_URL"},
+    "client_id": {"config": "OAUTH_CLIENT_ID"},
+    "client_secret": {"config": "OAUTH_CLIENT_SECRET"},
+}
+#: Other back ends by name: how they are reached is code, where they are and what is secret is not.
+CONNECTIONS = {
+    "weather": {
+        "url": {"config": "WEATHER_URL"},
+        "auth": {"kind": "api_key", "query": "key", "key": {"config": "WEATHER_KEY"}},
+        "timeout": 10,
+        "health": "/weather?city=Seoul",
+    },
+    "notes": {
+        "url": {"config": "NOTES_URL"},
+        "auth": {**_OAUTH, "scopes": ["notes"]},
+        "timeout": 10,
+        "health": "/notes",
+    },
+    "ehr": {
+        "kind": "fhir",
+        "url": {"config": "EHR_URL"},
+        "auth": {**_OAUTH, "scopes": ["patients"]},
+        "timeout": 10,
+    },
+    "sidecar": {
+        "kind": "entra-sidecar",
+        "url": {"config": "SIDECAR_URL"},
+        "auth": {"kind": "forward"},
+        "timeout": 10,
+    },
+}
+
+
 class Defaults:
     #: A relative SQLite path starts at the instance folder. One database holds all tables.
     SQLALCHEMY_DATABASE_URI = "sqlite:///example.sqlite"
     #: A connection that the database has closed meanwhile is replaced, not answered with 500.
-    SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True}
+    #: Parameters of statements, such as password hashes, stay out of logs.
+    SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "hide_parameters": True}
     #: Whether a start brings the database up to date.
     MIGRATE_ON_START = True
+    #: Without any, the routes that need them are not there.
+    ORBRO_CONNECTIONS: Mapping[str, Any] = {}
+
+    #: Whether a ``JWT_SECRET_KEY`` that can be guessed only gives a warning.
+    WEAK_JWT_KEY_ALLOWED = True
+    #: A hash with one round more takes twice as long; 12 are about a quarter of a second.
+    PASSWORD_ROUNDS = 12
+    #: How often a password may be tried; where Redis is configured, counted over all processes.
+    ATTEMPTS_PER_ACCOUNT = "10 per minute; 100 per hour"
+    ATTEMPTS_PER_ADDRESS = "30 per minute"
+    ATTEMPTS_STORAGE = "memory://"
+    ATTEMPTS_STORAGE_OPTIONS: dict[str, Any] = {}
+    #: How many proxies in front of the app tell it the caller's address and scheme.
+    TRUSTED_PROXIES = 0
+
+    #: ``RedisCache`` where Redis is configured.
+    CACHE_TYPE = "SimpleCache"
+    CACHE_SERIALIZER = JsonOfCache()
+    CACHE_KEY_PREFIX = "example:"
+    CACHE_DEFAULT_TIMEOUT = 60
+    #: How many entries memory may hold; a page of long posts has about a megabyte.
+    CACHE_THRESHOLD = 64
 
     # A valid document has no dangling references, and errors have the one shape.
     RESTX_INCLUDE_ALL_MODELS = True
@@ -35,25 +103,47 @@ class Defaults:
     RESTX_ERROR_404_HELP = False
 
 
-class Development:
+class _StandIns:
+    """The other back ends are those of ``flask orbro simulator``, whose secrets everybody knows."""
+
+    ORBRO_CONNECTIONS = CONNECTIONS
+    WEATHER_URL = NOTES_URL = "http://127.0.0.1:8001/backends"
+    EHR_URL = "http://127.0.0.1:8001/backends/fhir"
+    SIDECAR_URL = "http://127.0.0.1:8001/backends/sidecar"
+    OAUTH_TOKEN_URL = "http://127.0.0.1:8001/backends/oauth/token"  # noqa: S105
+    OAUTH_CLIENT_ID = "client-of-the-stand-ins"
+    OAUTH_CLIENT_SECRET = "secret-of-the-stand-ins"  # noqa: S105
+    WEATHER_KEY = "key-of-the-weather-stand-in"
+
+
+class Development(_StandIns):
     """On a developer's machine: what the defaults say."""
 
 
-class Testing:
+class Testing(_StandIns):
     """Needs nothing, keeps nothing."""
 
     TESTING = True
     SQLALCHEMY_DATABASE_URI = "sqlite://"
     ORBRO_CLIENT_ID = "testing"
     ORBRO_CLIENT_SECRET = "only-for-tests-0123456789-0123456789"  # noqa: S105
+    ORBRO_ENCRYPTION_KEYS = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    JWT_SECRET_KEY = secrets.token_urlsafe(48)
+    PASSWORD_ROUNDS = 4
     # Tests ask for themselves; a thread would share their one connection.
     ORBRO_SWEEPER = False
+    ORBRO_WORKER = "inline"
 
 
 class Production:
-    """Migrations are run by a person: ``flask --app example_app db upgrade``."""
+    """Migrations are run by a person: ``python manage.py db upgrade``.
+
+    There are no other back ends until ``application.cfg`` says ``ORBRO_CONNECTIONS = CONNECTIONS``, and
+    where they are.
+    """
 
     MIGRATE_ON_START = False
+    WEAK_JWT_KEY_ALLOWED = False
 
 
 ENVIRONMENTS = {"development": Development, "testing": Testing, "production": Production}
@@ -76,9 +166,24 @@ def load_config(app: Flask, config: ConfigArgument = None) -> None:
     environment = _environment(named or _OF_PLATFORM.get(_platform_environment(given), "production"))
     app.config.from_object(Defaults)
     app.config.from_object(environment)
+    if given.get("ORBRO_REDIS_URL"):
+        app.config.from_mapping(_with_redis(given["ORBRO_REDIS_URL"]))
     app.config.from_mapping(given)
     if named is not None:
         app.config.from_object(environment)
+
+
+def _with_redis(url: str) -> dict[str, Any]:
+    """Have the processes share what they remember and count."""
+    # A Redis that hangs must not hang the app.
+    options = {"socket_connect_timeout": 1, "socket_timeout": 1}
+    return {
+        "CACHE_TYPE": "RedisCache",
+        "CACHE_REDIS_URL": url,
+        "CACHE_OPTIONS": options,
+        "ATTEMPTS_STORAGE": url,
+        "ATTEMPTS_STORAGE_OPTIONS": options,
+    }
 
 
 def _read_instance_file(given: Config, path: Path) -> None:

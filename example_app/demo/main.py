@@ -78,7 +78,7 @@ class Running:
         simulate = f"--simulator {self._platform_url} --app-url {self._app_url}"
         click.echo(f"\nSwagger UI  {self._app_url}/docs")
         click.echo(f"Simulator   {self._platform_url}/simulator")
-        click.echo(f"A token     flask orbro simulate token user {simulate}")
+        click.echo(f"Tokens      {self._platform_url}/simulator/tokens")
         click.echo(f"A webhook   flask orbro simulate webhook --event device:device_updated {simulate}")
         click.echo(f"In Swagger UI, name the organization {ORGANIZATION} in the header 'sub'.")
         click.echo("Ctrl-C ends both.")
@@ -101,8 +101,10 @@ def _start(started: Children, folder: Path, port: int, platform_port: int) -> Ru
         "FLASK_SKIP_DOTENV": "1",
         "FLASK_ORBRO_CLIENT_ID": client_id,
         "FLASK_ORBRO_CLIENT_SECRET": secrets.token_urlsafe(48),
+        "FLASK_JWT_SECRET_KEY": secrets.token_urlsafe(48),
         "FLASK_ORBRO_PLATFORM_HOST": f"orbro.localhost:{platform_port}",
         "FLASK_ORBRO_PLATFORM_SCHEME": "http",
+        **_stand_ins(f"{platform_url}/backends"),
         # gunicorn keeps its control socket there: another gunicorn's must be left alone.
         "XDG_RUNTIME_DIR": str(folder),
         "PYTHONUNBUFFERED": "1",
@@ -119,6 +121,17 @@ def _start(started: Children, folder: Path, port: int, platform_port: int) -> Ru
     platform.wait_until_healthy(f"{platform_url}/simulator/state")
     app.wait_until_healthy(f"{app_url}/healthz")
     return Running(platform, app, platform_url, app_url, client_id)
+
+
+def _stand_ins(url: str) -> dict[str, str]:
+    """Where the app finds the simulator's other back ends."""
+    return {
+        "FLASK_WEATHER_URL": url,
+        "FLASK_NOTES_URL": url,
+        "FLASK_EHR_URL": f"{url}/fhir",
+        "FLASK_OAUTH_TOKEN_URL": f"{url}/oauth/token",
+        "FLASK_SIDECAR_URL": f"{url}/sidecar",
+    }
 
 
 def _server(port: int, instance: Path) -> list[str]:

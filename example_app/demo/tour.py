@@ -7,10 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import click
 import httpx2
 import jwt
+
+from .person import Person
 
 ORGANIZATION = "acme"
 EVENT = "device:device_updated"
@@ -46,8 +49,10 @@ class Tour:
     def go(self) -> bool:
         """:returns: whether every step was as expected."""
         self._public_routes()
+        self._account()
         self._install()
         self._routes()
+        self._backends()
         self._webhooks()
         self._trust()
         self._come_and_go()
@@ -57,6 +62,22 @@ class Tour:
         _headline("What anybody may read")
         for path in ("/healthz", "/connect.json", "/swagger.json", "/docs"):
             self._step(f"GET {path}", 200, self._call, "GET", path)
+
+    def _account(self) -> None:
+        _headline("Somebody registers, logs in, writes and logs out")
+        ada = Person(self._app)
+        self._step("POST /users", 201, ada.register)
+        self._step("POST /users, again", 409, ada.register)
+        self._step("GET /tests/secret, no token", 401, ada.secret)
+        self._step("POST /user/auth, another password", 401, ada.log_in, "not hers")
+        self._step("POST /user/auth, HTTP Basic", 200, ada.log_in)
+        self._step("GET /tests/secret, her token", 200, ada.secret)
+        self._step("POST /posts", 201, ada.write, "First")
+        self._step("GET /posts, shows it and remembers", 200, ada.sees, "First")
+        self._step("PUT the post", 200, ada.change, "Second")
+        self._step("GET /posts, shows the change", 200, ada.sees, "Second")
+        self._step("POST /user/logout", 204, ada.log_out)
+        self._step("GET /tests/secret, her token", 401, ada.secret)
 
     def _install(self) -> None:
         _headline(f"The organization {ORGANIZATION} installs the app")
@@ -89,11 +110,40 @@ class Tour:
             params=elsewhere,
         )
 
+    def _backends(self) -> None:
+        _headline("Other back ends (here: stand-ins of the simulator), with credentials that the app keeps")
+        user, entra = self._token("user"), self._token("entra")
+        note, mail = {"text": "Call the clinic."}, {"to": "ada@example.com", "subject": "Hi", "text": "Hello"}
+        for method, path, body in (
+            ("GET", "/weather?city=Seoul", None),
+            ("POST", "/notes", note),
+            ("GET", "/patients/example-1", None),
+            ("GET", "/summary", None),
+        ):
+            status = 201 if method == "POST" else 200
+            self._step(f"{method} {path}, user token", status, self._of_user, method, path, user, body)
+            self._step(f"{method} {path}, no token", 401, self._of_user, method, path, None, body)
+        for method, path, body in (
+            ("GET", "/graph/profile", None),
+            ("GET", "/graph/messages", None),
+            ("POST", "/graph/messages/send", mail),
+        ):
+            status = 202 if method == "POST" else 200
+            self._step(f"{method} {path}, Entra token", status, self._call, method, path, entra, json=body)
+            self._step(f"{method} {path}, user token", 401, self._call, method, path, user, json=body)
+
     def _webhooks(self) -> None:
         _headline("The platform sends webhooks")
         self._step("POST /webhook/device", 200, self._webhook)
         self._step("POST /webhook/device, forged", 401, self._webhook, token=self._forged())
         self._step("POST /webhook/device, no token", 401, self._deliver, None)
+        once = {"path": "/webhook/events", "token": self._token("webhook")}
+        self._step("POST /webhook/events: kept, handled afterwards", 202, self._webhook, **once)
+        self._step("POST /webhook/events, the same once more", 202, self._webhook, **once)
+        self._step(
+            "POST /webhook/events, forged", 401, self._webhook, path="/webhook/events", token=self._forged()
+        )
+        self._step("GET /webhook/changes: handled once", 200, self._changes, 1)
 
     def _trust(self) -> None:
         _headline("Somebody else claims to be the platform")
@@ -160,11 +210,26 @@ class Tour:
         options.setdefault("params", {"origin": self._origin} if path.startswith("/platform/") else {})
         return self._app.request(method, path, headers=headers, **options).status_code
 
+    def _of_user(self, method: str, path: str, token: str | None, body: Any) -> int:
+        path, _, query = path.partition("?")
+        params = dict(parse_qsl(query)) | {"origin": self._origin}
+        return self._call(method, path, token, params=params, json=body)
+
     def _me(self) -> int:
         return self._call("GET", "/platform/me", self._token("user"))
 
     def _users(self) -> int:
         return self._call("GET", "/platform/users", self._token("user"))
+
+    def _changes(self, expected: int) -> int:
+        """:returns: 200 once so many deliveries have been handled, 404 where they are not."""
+        for _ in range(100):
+            headers = {"Authorization": f"Bearer {self._token('user')}"}
+            answer = self._app.get("/webhook/changes", headers=headers, params={"origin": self._origin})
+            if answer.status_code != 200 or len(answer.json()) == expected:
+                return answer.status_code
+            time.sleep(0.05)
+        return 404
 
     def _deliver(self, token: str | None) -> int:
         """A delivery that does not come from the platform."""
@@ -193,7 +258,7 @@ class Tour:
         return int(response.json()["status"]) if response.status_code == 200 else response.status_code
 
     def _token(self, kind: str) -> str:
-        body = {"kind": kind, "organization": ORGANIZATION}
+        body = {"kind": kind, "organization": ORGANIZATION, "app_url": self._app_url}
         answer = self._platform.post("/simulator/tokens", json=body).raise_for_status().json()
         if kind == "user":
             self._origin = answer["origin"]

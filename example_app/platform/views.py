@@ -8,6 +8,7 @@ from flask_restx import Namespace, Resource
 from werkzeug.exceptions import BadGateway
 
 from flask_orbro import (
+    answers_problems,
     connect_required,
     current_identity,
     open_api_required,
@@ -16,13 +17,14 @@ from flask_orbro import (
 )
 
 from ..extensions import orbro
-from .schemas import ConnectAppSchema, OpenApiCallerSchema, UserSchema
+from .schemas import ConnectAppSchema, OpenApiCallerSchema, UserSchema, UsersSchema
 
 platform = Namespace("platform", "Callers that the platform vouches for", path="/platform")
 
-_user = schema_model(platform, "User", UserSchema)
+_user = schema_model(platform, "PlatformUser", UserSchema)
 _connect_app = schema_model(platform, "ConnectApp", ConnectAppSchema)
 _open_api_caller = schema_model(platform, "OpenApiCaller", OpenApiCallerSchema)
+_users = schema_model(platform, "PlatformUsers", UsersSchema)
 
 
 @platform.route("/me")
@@ -54,8 +56,8 @@ class Open(Resource):
 
 @platform.route("/users")
 class Users(Resource):
-    @platform.response(200, "The users, as the platform answers them")
-    @platform.response(502, "The platform refuses this app")
+    @platform.response(200, "The users, as the platform answers them", _users)
+    @answers_problems(words={502: "The platform refuses this app"})
     @user_required
     def get(self) -> Any:
         """The users of the caller's organization"""

@@ -8,18 +8,32 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskClient
 
 from example_app import create_app
 from example_app.extensions import db
 from flask_orbro.state import get_state
 
+from ..conftest import need_service
+from .people import Person
+
 PROJECT = Path(__file__).parent.parent.parent
+UNLIMITED = {"ATTEMPTS_PER_ADDRESS": "10000 per minute", "ATTEMPTS_PER_ACCOUNT": "10000 per minute"}
+JWT_SECRET_KEY = "Yk3vR8pQ1sWz6tXb9nLc2mHd5fGj7aKe4uVi0oTy"
+
+SERVERS = {
+    "postgresql": "postgresql+psycopg://postgres@127.0.0.1/{}",
+    "mariadb": "mysql+pymysql://root@127.0.0.1/{}",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +43,12 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     for name in ("SERVICE_ENV", "ENV"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an example app of the simulated platform; its hashes are cheap."""
+    return settings | {"JWT_SECRET_KEY": JWT_SECRET_KEY, "PASSWORD_ROUNDS": 4}
 
 
 @pytest.fixture
@@ -60,6 +80,57 @@ def open_app(config: Any = None, **options: Any) -> Iterator[Flask]:
         get_state(app).close()
         with app.app_context():
             db.engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/scratch.sqlite"
+        return
+    name = f"example_app_{os.getpid()}"
+    template = SERVERS[request.param]
+    admin = sa.create_engine(
+        template.format("postgres" if request.param == "postgresql" else "mysql"),
+        isolation_level="AUTOCOMMIT",
+        poolclass=sa.NullPool,
+    )
+
+    def execute(statement: str) -> None:
+        with admin.connect() as connection:
+            connection.execute(sa.text(statement))
+
+    need_service(request.param, lambda: execute("select 1"))
+    execute(f"create database {name}")
+    yield template.format(name)
+    execute(f"drop database {name}")
+
+
+@pytest.fixture
+def redis_settings() -> Iterator[dict[str, str]]:
+    """Settings of an app with Redis, whose keys nobody else uses."""
+    url, prefix = "redis://127.0.0.1:6379/0", f"test-{uuid.uuid4().hex}"
+    with redis.Redis.from_url(url) as client:
+        need_service("Redis", client.ping)
+        yield {"ORBRO_REDIS_URL": url, "CACHE_KEY_PREFIX": prefix}
+        for key in client.scan_iter(f"*{prefix}*"):
+            client.delete(key)
+
+
+@pytest.fixture(params=[True, False], ids=["testing", "serving"])
+def app(request: pytest.FixtureRequest, make_example: Callable[..., Flask]) -> Flask:
+    """An example app, with ``TESTING`` on and off, in which attempts are not counted."""
+    return make_example(TESTING=request.param, **UNLIMITED)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def person(client: FlaskClient) -> Person:
+    return Person(client)
 
 
 @pytest.fixture

@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from example_app import create_app
 from flask_orbro import ConfigurationError
+from flask_orbro.cli import orbro
 from flask_orbro.state import get_state
 
-from .conftest import PROJECT, open_app
+from ..conftest import ENCRYPTION_KEY
+from .conftest import JWT_SECRET_KEY, PROJECT, open_app
 
-SECRETS = {"ORBRO_CLIENT_ID": "client", "ORBRO_CLIENT_SECRET": "secret-0123456789-0123456789-0123456789"}
+SECRETS = {
+    "ORBRO_CLIENT_ID": "client",
+    "ORBRO_CLIENT_SECRET": "secret-0123456789-0123456789-0123456789",
+    "ORBRO_ENCRYPTION_KEYS": [ENCRYPTION_KEY],
+    "JWT_SECRET_KEY": JWT_SECRET_KEY,
+}
 MEMORY = SECRETS | {"SQLALCHEMY_DATABASE_URI": "sqlite://"}
 
 
@@ -64,6 +72,7 @@ def test_an_object_overrides_too(instance: Path) -> None:
     class Overrides:
         ORBRO_CLIENT_ID = "from an object"
         ORBRO_CLIENT_SECRET = SECRETS["ORBRO_CLIENT_SECRET"]
+        JWT_SECRET_KEY = JWT_SECRET_KEY
         SQLALCHEMY_DATABASE_URI = "sqlite://"
 
     with open_app(Overrides, instance_path=instance) as app:
@@ -94,6 +103,43 @@ def test_by_default_the_instance_folder_is_the_project_s() -> None:
 def test_missing_secrets_are_named_with_the_remedy(instance: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"ORBRO_CLIENT_ID is missing.*flask orbro init"):
         create_app(instance_path=instance)
+
+
+@pytest.mark.parametrize("key", [None, "", b"x" * 40, 5])
+def test_without_a_key_for_its_tokens_nothing_starts(instance: Path, key: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"JWT_SECRET_KEY is missing.*flask orbro init"):
+        create_app(MEMORY | {"JWT_SECRET_KEY": key}, instance_path=instance)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "short-" + "0a1b2c3d4e5f",
+        "x" * 64,
+        "0123456789" * 4 + "-change-me",
+        "super-secret-super-secret-super-secret",
+        "An Example Key, Which Everybody Can Read",
+    ],
+)
+def test_a_key_that_can_be_guessed_is_refused_in_production_and_warned_about_elsewhere(
+    instance: Path, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = MEMORY | {"JWT_SECRET_KEY": key}
+    with pytest.raises(ConfigurationError, match="JWT_SECRET_KEY can be guessed") as caught:
+        create_app(settings | {"ORBRO_ENV": "prod"}, instance_path=instance)
+    assert key not in str(caught.value)
+    with open_app(settings, instance_path=instance):
+        pass
+    assert "JWT_SECRET_KEY can be guessed" in caplog.text
+    assert key not in caplog.text
+
+
+def test_the_key_of_flask_orbro_init_is_good_enough_for_production(instance: Path) -> None:
+    for _ in range(50):
+        (instance / "application.cfg").unlink(missing_ok=True)
+        CliRunner().invoke(orbro, ["init", "--instance-path", str(instance)], catch_exceptions=False)
+        with open_app({"ORBRO_ENV": "prod", "PASSWORD_ROUNDS": 4}, instance_path=instance) as app:
+            assert len(app.config["JWT_SECRET_KEY"]) == 64
 
 
 def test_a_broken_instance_file_is_named_and_not_quoted(instance: Path) -> None:

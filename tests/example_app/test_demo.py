@@ -66,9 +66,13 @@ def test_demo_once_goes_round_and_leaves_nothing(start: Start, marked: dict[str,
     assert len(steps) > 30
     assert {mark for mark, _ in steps} == {"✓"}
     assert {"200", "400", "401"} <= {status for _, status in steps}
+    for step in ("201  POST /users", "200  POST /user/auth", "201  POST /posts", "204  POST /user/logout"):
+        assert f"✓ {step}" in output
     for path in ("/platform/me", "/platform/app", "/platform/open", "/platform/users", "/webhook/device"):
         assert f"✓ 200  {'POST' if 'webhook' in path else 'GET'} {path}" in output
         assert f"✓ 401  {'POST' if 'webhook' in path else 'GET'} {path}" in output
+    for step in ("200  GET /patients/example-1, user token", "202  POST /graph/messages/send, Entra token"):
+        assert f"✓ {step}" in output
     assert f"{len(steps)} of {len(steps)} steps were as expected." in output
     assert left_behind(marked) == []
 

@@ -1,11 +1,13 @@
-"""``manage.py run`` and ``manage.py test``."""
+"""``manage.py run``, ``seed``, ``routes``, ``db`` and ``test``."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from .conftest import free_port
@@ -53,6 +55,68 @@ def test_run_says_that_the_port_is_taken(start: Start, environment: dict[str, st
     output, _ = server.communicate(timeout=20)
     assert server.returncode == 1
     assert output.startswith(f"Error: Port {taken_port} of 127.0.0.1 cannot be used")
+    assert output.count("\n") == 1
+
+
+def manage(start: Start, environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+    process = start("manage.py", *arguments, env=environment)
+    output, _ = process.communicate(timeout=20)
+    return process.returncode, output
+
+
+def test_seed_adds_accounts_that_can_log_in_and_posts_and_never_twice(
+    start: Start, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["FLASK_SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/seed.sqlite"
+    code, output = manage(start, environment, "seed")
+    assert code == 0, output
+    accounts = dict(re.findall(r"^(\w+)  (\S{16})$", output, re.MULTILINE))
+    assert set(accounts) == {"ada", "grace"}
+    again = manage(start, environment, "seed")
+    assert again == (0, "The demo accounts are there already.\n")
+    port = free_port()
+    server = start("manage.py", "run", "--port", str(port), env=environment)
+    url = f"http://127.0.0.1:{port}"
+    wait_for(f"{url}/healthz", server)
+    for user_id, password in accounts.items():
+        answer = httpx2.post(f"{url}/user/auth", auth=(user_id, password), trust_env=False)
+        assert answer.status_code == 200
+    assert httpx2.get(f"{url}/posts", trust_env=False).json()["total"] == 3
+
+
+def test_routes_are_listed(start: Start, environment: dict[str, str]) -> None:
+    environment["FLASK_SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    code, output = manage(start, environment, "routes", "--sort", "rule")
+    assert code == 0
+    for rule in ("/installed", "/posts", "/user/auth", "/docs", "/webhook/device"):
+        assert re.search(rf" {rule} *$", output, re.MULTILINE)
+
+
+def test_db_runs_migrations_and_makes_new_ones(
+    start: Start, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["FLASK_SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/db.sqlite"
+    environment["FLASK_MIGRATE_ON_START"] = "false"
+    assert manage(start, environment, "db", "current") == (0, "")
+    assert manage(start, environment, "db", "upgrade")[0] == 0
+    code, output = manage(start, environment, "db", "current")
+    assert (code, "(head)" in output) == (0, True)
+    assert "No new upgrade operations detected" in manage(start, environment, "db", "check")[1]
+    code, output = manage(start, environment, "db", "--help")
+    assert code == 0
+    assert "downgrade" in output
+    assert manage(start, environment, "db", "nonsense")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["seed", "routes", "db"])
+def test_commands_say_what_is_wrong_in_one_line(
+    start: Start, environment: dict[str, str], command: str
+) -> None:
+    del environment["FLASK_JWT_SECRET_KEY"]
+    environment["FLASK_SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    code, output = manage(start, environment, command)
+    assert code == 1
+    assert output.startswith("Error: JWT_SECRET_KEY is missing")
     assert output.count("\n") == 1
 
 

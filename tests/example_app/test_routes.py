@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import jwt
 import pytest
 from flask import Flask
-from openapi_spec_validator import OpenAPIV2SpecValidator
 from werkzeug.test import TestResponse
 
 from flask_orbro.simulator import SimulatorServer
+from flask_orbro.state import get_state
 
 from ..conftest import CLIENT_ID, bearer
 
@@ -137,6 +136,20 @@ def test_no_line_end_hides_in_an_identifier(installed: Installed) -> None:
     assert_problem(installed.app.test_client().post("/installed", json=body), 400)
 
 
+def test_an_event_is_kept_acknowledged_and_handled_once(installed: Installed) -> None:
+    token = installed.platform.webhook_token("acme")
+    options = {"path": "/webhook/events", "token": token}
+    for state in ("received", "duplicate"):
+        outcome = installed.platform.webhook("acme", EVENT, {"profile_id": "Fixed.UWB.Anchor"}, **options)
+        assert (outcome.status, outcome.body["state"]) == (202, state)
+    installed.platform.webhook("acme", EVENT, {"profile_id": "Another.Profile"}, path="/webhook/events")
+    get_state(installed.app).inbox.doorbell.close(10)
+    changes = installed.get("/webhook/changes", installed.token("user")).json
+    assert changes is not None
+    assert [change["event"] for change in changes] == [EVENT]
+    assert_problem(installed.get("/webhook/changes"), 401)
+
+
 @pytest.mark.parametrize("payload", [[1], {"event_name": 5}, {"else": None}, "text", 0])
 def test_a_webhook_that_names_its_event_otherwise_is_received_all_the_same(
     installed: Installed, payload: Any
@@ -205,45 +218,14 @@ def test_health_tells_when_the_database_is_gone(make_example: Callable[..., Flas
     assert_problem(app.test_client().get("/healthz"), 503)
 
 
-def test_the_swagger_document_is_valid_and_names_each_credential(installed: Installed) -> None:
-    client = installed.app.test_client()
-    document = client.get("/swagger.json").json
-    assert document is not None
-    OpenAPIV2SpecValidator(document).validate()
-    security = {
-        path: [name for entry in operation.get("security", []) for name in entry]
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-        if method != "parameters"
-    }
-    assert security == {
-        "/installed": [],
-        "/uninstalled": [],
-        "/enabled": [],
-        "/disabled": [],
-        "/connect.json": [],
-        "/healthz": [],
-        "/platform/me": ["orbroUser"],
-        "/platform/users": ["orbroUser"],
-        "/platform/app": ["orbroConnectApp"],
-        "/platform/open": ["orbroOpenApi"],
-        "/webhook/device": ["orbroWebhook"],
-    }
-    me = document["paths"]["/platform/me"]["get"]["responses"]["200"]["schema"]
-    assert me == {"$ref": "#/definitions/User"}
-    assert set(document["definitions"]["User"]["properties"]) == set(
-        json.loads(installed.get("/platform/me", installed.token("user")).data)
-    )
-    page = client.get("/docs")
-    assert page.status_code == 200
-    assert b"/swagger.json" in page.data
-
-
 def test_the_descriptor_is_served_and_its_webhooks_exist(installed: Installed) -> None:
     descriptor = installed.app.test_client().get("/connect.json").json
     assert descriptor is not None
     paths = {rule.rule for rule in installed.app.url_map.iter_rules()}
-    assert {hook["callback_api"] for hook in descriptor["modules"]["webhooks"]} <= paths
+    hooks = descriptor["modules"]["webhooks"]
+    callbacks = [hook["callback_api"].removeprefix(descriptor["baseUrl"]) for hook in hooks]
+    assert callbacks == ["/webhook/device", "/webhook/events"]
+    assert set(callbacks) <= paths
     assert set(descriptor["lifecycle"].values()) <= paths
 
 

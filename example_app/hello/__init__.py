@@ -1,0 +1,5 @@
+"""The two smallest routes there can be: one for everybody, one for those who have logged in."""
+
+from .views import hello
+
+__all__ = ["hello"]

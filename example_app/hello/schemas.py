@@ -1,0 +1,9 @@
+"""What the routes say."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+
+class MessageSchema(Schema):
+    message = fields.String(required=True, metadata={"example": "Hello, ada!"})

@@ -1,0 +1,6 @@
+"""Accounts of this app; they have nothing to do with the platform's users."""
+
+from .model import User
+from .views import users
+
+__all__ = ["User", "users"]

@@ -1,0 +1,48 @@
+"""Passwords: hashed with bcrypt, and as much work for an account that is not there."""
+
+from __future__ import annotations
+
+import secrets
+from functools import cache
+
+from flask import Flask, current_app
+from passlib.context import CryptContext
+
+
+def init_passwords(app: Flask) -> None:
+    """Do at the start what would make the first log-in slower than others."""
+    _nobodys_hash(app.config["PASSWORD_ROUNDS"])
+
+
+def hash_password(password: str) -> str:
+    return str(_context(_rounds()).hash(password))
+
+
+def check_password(password: str, stored: str | None) -> tuple[bool, str | None]:
+    """
+    :param stored: the account's hash; ``None`` where there is no account, which takes the same time.
+    :returns: whether the password is right, and the hash to store instead of one of an older kind.
+    """
+    try:
+        right, newer = _context(_rounds()).verify_and_update(password, stored or _nobodys_hash(_rounds()))
+    except ValueError:
+        # Older kinds take no NUL, or no more than 72 bytes; nobody has such a password.
+        return False, None
+    return right and stored is not None, newer
+
+
+def _rounds() -> int:
+    rounds: int = current_app.config["PASSWORD_ROUNDS"]
+    return rounds
+
+
+@cache
+def _context(rounds: int) -> CryptContext:
+    # The first is the one in use; hashes of the others, and with fewer rounds, are replaced at a log-in.
+    kinds = ["bcrypt_sha256", "bcrypt", "pbkdf2_sha256"]
+    return CryptContext(schemes=kinds, deprecated="auto", bcrypt_sha256__rounds=rounds)
+
+
+@cache
+def _nobodys_hash(rounds: int) -> str:
+    return str(_context(rounds).hash(secrets.token_urlsafe()))

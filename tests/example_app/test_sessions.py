@@ -1,0 +1,310 @@
+"""Registering, logging in and out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+
+from example_app.extensions import db
+from example_app.sessions import EndedSession
+from example_app.users import User
+
+from ..conftest import bearer
+from ..world import is_problem
+from .conftest import JWT_SECRET_KEY, UNLIMITED
+from .people import PASSWORD, Person, log_in, register
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def sign(**claims: Any) -> str:
+    """A token with the app's own key."""
+    now = int(time.time())
+    usual = {"sub": "ada", "type": "access", "jti": "j", "exp": now + 60, "sid": "s", "fresh": False}
+    told = {name: value for name, value in (usual | claims).items() if value is not None}
+    return jwt.encode(told, JWT_SECRET_KEY, algorithm="HS256")
+
+
+def test_an_account_is_registered_and_its_password_is_not_shown(client: FlaskClient, app: Flask) -> None:
+    answer = register(client, "Ada", user_email="Ada@EXAMPLE.com")
+    assert answer.status_code == 201
+    assert answer.json == {"user_id": "ada", "user_email": "Ada@example.com"}
+    with app.app_context():
+        user = db.session.get(User, "ada")
+    assert user.password_hash.startswith("$bcrypt-sha256$")
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("user_id", "ad"),
+        ("user_id", "a" * 33),
+        ("user_id", "ada lovelace"),
+        ("user_id", "ada\n"),
+        ("user_id", "аda"),  # noqa: RUF001 (the first letter is Cyrillic)
+        ("user_id", "\N{KELVIN SIGN}ate"),
+        ("user_id", 5),
+        ("user_id", None),
+        ("user_email", "nobody"),
+        ("user_email", "nobody@localhost"),
+        ("user_email", "a@" + "b" * 300 + ".example"),
+        ("user_email", "ada@exam\0ple.com"),
+        ("user_password", "short"),
+        ("user_password", "x" * 257),
+        ("user_password", "nul\0nul\0nul"),
+        ("user_password", "\ud800" * 8),
+        ("user_password", ["hunter2hunter2"]),
+        ("is_admin", True),
+    ],
+)
+def test_a_rejected_registration_names_the_member_and_never_echoes_the_password(
+    client: FlaskClient, app: Flask, member: str, value: Any
+) -> None:
+    answer = register(client, **({"user_password": "hunter2-hunter2"} | {member: value}))
+    assert set(is_problem(answer, 400)["errors"]) == {member}
+    text = answer.get_data(as_text=True)
+    assert "hunter2" not in text
+    assert member != "user_password" or str(value) not in text
+    with app.app_context():
+        assert db.session.scalar(sa.select(sa.func.count(User.user_id))) == 0
+
+
+@pytest.mark.parametrize("again", ["ada", "ADA", "aDa"])
+def test_a_user_id_is_taken_in_whatever_case(client: FlaskClient, again: str) -> None:
+    assert register(client).status_code == 201
+    assert is_problem(register(client, again), 409)["code"] == "user_id_taken"
+    assert log_in(client).status_code == 200
+
+
+def test_no_mail_address_is_taken_by_somebody_who_merely_names_it(client: FlaskClient) -> None:
+    statuses = [register(client, name, user_email="ada@example.com").status_code for name in ("ada", "eve")]
+    assert statuses == [201, 201]
+
+
+def at_once(app: Flask, *requests: Callable[[FlaskClient], Any]) -> list[int]:
+    """Send all at the same time; the statuses."""
+    statuses = []
+    together = threading.Barrier(len(requests))
+
+    def run(send: Callable[[FlaskClient], Any]) -> None:
+        client = app.test_client()
+        together.wait()
+        statuses.append(send(client).status_code)
+
+    threads = [threading.Thread(target=run, args=(send,)) for send in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(statuses)
+
+
+def test_of_registrations_at_once_one_wins(uri: str, make_example: Callable[..., Flask]) -> None:
+    app = make_example(SQLALCHEMY_DATABASE_URI=uri)
+    assert at_once(app, *[register] * 8) == [201] + [409] * 7
+
+
+@pytest.mark.parametrize("basic", [True, False])
+def test_logging_in_gives_two_tokens_and_the_account(client: FlaskClient, basic: bool) -> None:
+    register(client)
+    answer = client.post("/user/auth", auth=("Ada", PASSWORD)) if basic else log_in(client, "Ada")
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert set(answer.json) == {"access_token", "refresh_token", "user"}
+    assert answer.json["user"] == {"user_id": "ada", "user_email": "ada@example.com"}
+    assert client.get("/tests/secret", headers=bearer(answer.json["access_token"])).json == {
+        "message": "Hello, ada!"
+    }
+
+
+def test_basic_counts_where_a_body_comes_too(client: FlaskClient) -> None:
+    register(client)
+    assert log_in(client, "nobody", auth=("ada", PASSWORD)).status_code == 200
+    assert log_in(client, "ada", auth=("ada", "wrong")).status_code == 401
+
+
+def test_an_unknown_user_and_a_wrong_password_are_answered_alike(client: FlaskClient) -> None:
+    register(client)
+    answers = [log_in(client, "ada", "wrong"), log_in(client, "nobody", "wrong"), log_in(client, "nobody")]
+    assert {is_problem(answer, 401)["code"] for answer in answers} == {"credentials_wrong"}
+    assert len({answer.data for answer in answers}) == 1
+    assert len({tuple(answer.headers) for answer in answers}) == 1
+    # A challenge for Basic would open the browser's own window.
+    assert answers[0].headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    "header", ["Basic !!!", "Basic " + "/w==", "Basic", "Basic YQ==", "basic OmE=", "Basic \x80", "Basic ä"]
+)
+def test_a_malformed_basic_header_is_the_caller_s_fault(client: FlaskClient, header: str) -> None:
+    answer = client.post("/user/auth", headers={"Authorization": header})
+    assert answer.status_code in (400, 415)
+    is_problem(answer, answer.status_code)
+
+
+def test_a_long_password_counts_to_its_end(client: FlaskClient) -> None:
+    long = "x" * 200
+    register(client, user_password=long + "1")
+    assert log_in(client, password=long + "1").status_code == 200
+    assert log_in(client, password=long + "2").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [
+        (lambda: None, "token_missing"),
+        (lambda: "", "token_invalid"),
+        (lambda: "x.y.z", "token_invalid"),
+        (lambda: "ä", "token_invalid"),
+        (lambda: jwt.encode({"sub": "ada"}, "k" * 40, "HS256"), "token_invalid"),
+        (lambda: jwt.encode({"sub": "ada", "type": "access"}, None, "none"), "token_invalid"),
+        (lambda: sign(exp=1), "token_expired"),
+        (lambda: sign(sub=None), "token_invalid"),
+        (lambda: sign(sub=5), "token_invalid"),
+        (lambda: sign(sub="nobody"), "account_gone"),
+        (lambda: sign(sid=None), "session_ended"),
+        (lambda: sign(sid=5), "session_ended"),
+        (lambda: sign(type="refresh"), "token_invalid"),
+    ],
+)
+def test_each_refusal_of_a_token_is_a_problem(
+    client: FlaskClient, token: Callable[[], str | None], code: str
+) -> None:
+    register(client)
+    assert client.get("/tests/secret", headers=bearer(sign(sid="x" * 1000))).status_code == 200
+    given = token()
+    headers = {} if given is None else {"Authorization": f"Bearer {given}".encode().decode("latin-1")}
+    answer = client.get("/tests/secret", headers=headers)
+    assert is_problem(answer, 401)["code"] == code
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer a b", "Token x", "bearer x"])
+def test_a_malformed_header_is_a_problem(client: FlaskClient, header: str) -> None:
+    is_problem(client.get("/tests/secret", headers={"Authorization": header}), 401)
+
+
+def test_the_refresh_token_gives_another_access_token_of_the_session(person: Person) -> None:
+    answer = person.send("POST", "/user/refresh", token=person.refresh)
+    assert answer.status_code == 200
+    assert answer.json is not None
+    another = answer.json["access_token"]
+    assert claims_of(another)["sid"] == claims_of(person.access)["sid"]
+    assert another != person.access
+    assert person.send("GET", "/tests/secret", token=another).status_code == 200
+
+
+def test_each_token_is_for_its_own_purpose(person: Person) -> None:
+    assert is_problem(person.send("POST", "/user/refresh"), 401)
+    assert is_problem(person.send("GET", "/tests/secret", token=person.refresh), 401)
+
+
+@pytest.mark.parametrize("which", ["access", "refresh"])
+def test_logging_out_ends_both_tokens_and_no_other_session(person: Person, which: str) -> None:
+    first = {"access": person.access, "refresh": person.refresh}
+    person.log_in()
+    assert person.send("POST", "/user/logout", token=first[which]).status_code == 204
+    for token in first.values():
+        for method, path in (("GET", "/tests/secret"), ("POST", "/user/refresh"), ("POST", "/user/logout")):
+            assert person.send(method, path, token=token).status_code == 401
+    assert (
+        is_problem(person.send("GET", "/tests/secret", token=first["access"]), 401)["code"] == "session_ended"
+    )
+    assert person.send("GET", "/tests/secret").status_code == 200
+    assert person.send("POST", "/user/refresh", token=person.refresh).status_code == 200
+
+
+def test_an_access_token_that_was_renewed_ends_too(person: Person) -> None:
+    document = person.send("POST", "/user/refresh", token=person.refresh).json
+    assert document is not None
+    assert person.send("POST", "/user/logout").status_code == 204
+    assert person.send("GET", "/tests/secret", token=document["access_token"]).status_code == 401
+
+
+def test_a_log_out_is_remembered_until_the_last_token_has_expired(person: Person, app: Flask) -> None:
+    def remembered() -> list[float]:
+        with app.app_context():
+            return list(db.session.scalars(sa.select(EndedSession.forget_at)))
+
+    def age(seconds: float) -> None:
+        with app.app_context():
+            db.session.execute(sa.update(EndedSession).values(forget_at=EndedSession.forget_at - seconds))
+            db.session.commit()
+
+    expiries = [claims_of(token)["exp"] for token in (person.access, person.refresh)]
+    person.send("POST", "/user/logout")
+    [forget_at] = remembered()
+    # An access token may be made as the refresh token expires, and lives for 15 minutes.
+    assert max(expiries) + 900 <= forget_at + 1 <= max(expiries) + 960
+    left = forget_at - time.time()
+    for seconds in (left - 30, 60):
+        age(seconds)
+        person.log_in()
+        person.send("POST", "/user/logout")
+        # The third log-out forgets the first.
+        assert len(remembered()) == 2
+
+
+@pytest.mark.parametrize("setting", ["JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES"])
+def test_the_log_out_of_tokens_that_never_expire_is_never_forgotten(
+    make_example: Callable[..., Flask], setting: str
+) -> None:
+    person = Person(make_example(**{setting: False}).test_client())
+    assert person.send("POST", "/user/logout").status_code == 204
+    Person(person.client, "eve").send("POST", "/user/logout")
+    assert person.send("POST", "/user/logout").status_code == 401
+    with person.client.application.app_context():
+        assert list(db.session.scalars(sa.select(EndedSession.forget_at))) == [None, None]
+
+
+def log_out(token: str) -> Callable[[FlaskClient], Any]:
+    return lambda client: client.post("/user/logout", headers=bearer(token))
+
+
+def test_log_outs_of_one_session_at_once_are_no_500(uri: str, make_example: Callable[..., Flask]) -> None:
+    person = Person(make_example(SQLALCHEMY_DATABASE_URI=uri).test_client())
+    statuses = at_once(person.client.application, *[log_out(person.access)] * 6)
+    # Who comes after the first has committed is told that the session has ended.
+    assert statuses[0] == 204
+    assert set(statuses) <= {204, 401}
+    assert person.send("GET", "/tests/secret").status_code == 401
+
+
+def test_log_outs_of_many_sessions_at_once_all_succeed(uri: str, make_example: Callable[..., Flask]) -> None:
+    person = Person(make_example(SQLALCHEMY_DATABASE_URI=uri, **UNLIMITED).test_client())
+    for _ in range(3):
+        sessions = []
+        for _ in range(8):
+            person.log_in()
+            sessions.append(log_out(person.access))
+        assert at_once(person.client.application, *sessions) == [204] * 8
+
+
+def test_an_account_that_is_gone_is_not_logged_in(person: Person, app: Flask) -> None:
+    with app.app_context():
+        db.session.execute(sa.delete(User))
+        db.session.commit()
+    assert is_problem(person.send("GET", "/tests/secret"), 401)["code"] == "account_gone"
+
+
+def test_the_platform_s_tokens_and_the_app_s_own_are_kept_apart(
+    person: Person, simulator: Any, serving: Callable[[Flask], str], app: Flask, origin: str
+) -> None:
+    assert simulator.platform.install(serving(app), "acme").ok
+    user = simulator.platform.user_token("acme")
+    assert is_problem(person.send("GET", "/tests/secret", token=user), 401)["code"] == "token_invalid"
+    simulator.platform.reset_log()
+    for token in (person.access, person.refresh):
+        answer = person.send("GET", "/platform/me", token=token, query_string={"origin": origin})
+        assert is_problem(answer, 401)["code"] == "token_of_another_kind"
+    assert not simulator.platform.requests

@@ -5,18 +5,20 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Flask, Response, jsonify
-from flask_restx import Api, Namespace, Resource
+from flask import Blueprint, Flask, Response, current_app, jsonify
+from flask_restx import Api, Namespace, Resource, fields
 
 from .audit import audit
 from .body import load, read_json
 from .descriptor import LIFECYCLE_EVENTS
 from .errors import ProblemError
+from .inbox_api import document_inbox
 from .lifecycle import Installed
 from .problems import handle_api_error
-from .schemas import InstalledSchema, OrganizationSchema, ReceivedSchema
+from .schemas import DescriptorSchema, InstalledSchema, OrganizationSchema, ReceivedSchema
+from .served import check_once, served_descriptor
 from .state import OrbroState, get_state
-from .swagger import AUTHORIZATIONS, problems, schema_model
+from .swagger import AUTHORIZATIONS, PRODUCES, problems, schema_model
 
 BLUEPRINT = "orbro"
 
@@ -24,9 +26,17 @@ _models = Namespace(BLUEPRINT)
 _installed = schema_model(_models, "Installed", InstalledSchema)
 _organization = schema_model(_models, "OrganizationCall", OrganizationSchema)
 _received = schema_model(_models, "Received", ReceivedSchema)
-_doc = partial(_models.doc, security=[], validate=False)
+_descriptor = schema_model(_models, "Descriptor", DescriptorSchema)
+_doc = partial(_models.doc, security=[], validate=False, produces=PRODUCES)
 _FAULTS = problems(400, 413, 415, 503)
 _FAULTS_OF_KNOWN = problems(400, 404, 413, 415, 503)
+
+
+class NullField(fields.Raw):
+    """``null``, which OpenAPI 2.0 has no type for."""
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "x-nullable": True, "example": None}
 
 
 class LifecycleResource(Resource):
@@ -62,7 +72,8 @@ class UninstalledResource(LifecycleResource):
     @_doc(
         "uninstalled",
         expect=[_organization],
-        responses={"200": "Received; it counts once the platform refuses the secret"} | _FAULTS_OF_KNOWN,
+        responses={"200": ("Received; it counts once the platform refuses the secret", NullField())}
+        | _FAULTS_OF_KNOWN,
     )
     def post(self) -> Response:
         """An organization removes the app"""
@@ -100,10 +111,10 @@ class DisabledResource(LifecycleResource):
 class DescriptorResource(Resource):
     """Read by the platform to know the app."""
 
-    @_doc("descriptor", responses={"200": "connect.json"})
+    @_doc("descriptor", responses={"200": ("connect.json", _descriptor)})
     def get(self) -> Response:
         """The app descriptor"""
-        return jsonify(get_state().descriptor.document)
+        return jsonify(served_descriptor(current_app))
 
 
 RESOURCES: dict[str, Any] = dict(
@@ -123,7 +134,8 @@ def register_blueprint(app: Flask, state: OrbroState) -> Blueprint:
     blueprint.add_url_rule(
         state.config.descriptor_url, "descriptor", DescriptorResource.as_view("descriptor")
     )
-    blueprint.before_app_request(state.sweeper.start_once)
+    for start in (check_once(app), state.sweeper.start_once, state.inbox.start_once):
+        blueprint.before_app_request(start)
     app.register_blueprint(blueprint)
     return blueprint
 
@@ -136,6 +148,7 @@ def init_api(api: Api, state: OrbroState) -> None:
     state.apis.append(api)
     if not _prefix(api):
         _document_lifecycle(api, state)
+        document_inbox(api, state)
 
 
 def _prefix(api: Api) -> str:

@@ -178,7 +178,7 @@ class Authenticator:
         if outcome is Outcome.ACCEPTED:
             return self._organizations.bound_to(subdomain)
         for organization in self._organizations.named(subdomain):
-            if organization.state in (State.ACTIVE, State.SUSPENDED):
+            if organization.state is not State.UNINSTALLED:
                 checked = self._inquiry.bound(organization)
                 if checked.bound_subdomain == subdomain:
                     return checked

@@ -11,6 +11,15 @@ from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from .errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from .state import get_state
+
+
+def load_body(schema: Schema) -> dict[str, Any]:
+    """The JSON body of the current request, as a marshmallow schema accepts it.
+
+    :raises ProblemError: 400, 413 or 415; it never shows a value.
+    """
+    return load(schema, read_json(get_state().config.max_body))
 
 
 def read_json(max_bytes: int) -> Any:

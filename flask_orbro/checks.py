@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?", re.ASCII)
@@ -38,6 +39,11 @@ def host(value: Any) -> str:
     return name
 
 
+def is_loopback(name: str) -> bool:
+    """Whether a host name, without its port, is of this machine (RFC 6761, section 6.3)."""
+    return name in ("localhost", "127.0.0.1", "::1") or name.endswith(".localhost")
+
+
 def number(minimum: float, maximum: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -66,8 +72,34 @@ def switch(value: Any) -> bool:
     return value
 
 
+def mapping(value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a mapping, not {type(value).__name__}")
+    return value
+
+
 def path_on_app(value: Any) -> str:
     path = text(value)
     if not path.startswith("/") or path.startswith("//") or any(c in path for c in "?#<>\\"):
         raise ValueError(f"must be a path such as /connect.json, not {value!r}")
     return path
+
+
+def keys(value: Any) -> tuple[bytes, ...]:
+    """Keys of 32 bytes in base64, in a list or with commas between them."""
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple) or not listed:
+        raise ValueError("must be a list of keys")
+    found = tuple(_key(item) for item in listed)
+    if len(set(found)) != len(found):
+        raise ValueError("must not name a key twice")
+    return found
+
+
+def _key(value: Any) -> bytes:
+    written = text(value.strip() if isinstance(value, str) else value)
+    # Either alphabet, with or without padding.
+    key = base64.b64decode(written.rstrip("=") + "=", altchars="-_", validate=True)
+    if len(key) != 32:
+        raise ValueError("must be 32 bytes in base64")
+    return key

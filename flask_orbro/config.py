@@ -1,18 +1,12 @@
-"""Every ``ORBRO_`` setting: its default, its unit and its check, resolved once at ``init_app``."""
+"""Every ``ORBRO_`` setting: its default, its unit and its check."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-from flask import Config as FlaskConfig
-
-from .checks import host, number, one_of, path_on_app, switch, text, whole
-from .errors import ConfigurationError
+from .checks import host, keys, mapping, number, one_of, path_on_app, switch, text, whole
 from .protocol import HOSTS
 
 INSTANCE_FILE = "application.cfg"
@@ -21,7 +15,7 @@ INSTANCE_FILE = "application.cfg"
 def _setting(
     default: Any, check: Callable[[Any], Any], doc: str, *, unit: str = "", secret: bool = False
 ) -> Any:
-    """One setting; :func:`settings_table` and :func:`resolve` read its metadata."""
+    """One setting; :func:`settings_table` and :mod:`.settings` read its metadata."""
     return field(
         default=default,
         repr=not secret,
@@ -42,6 +36,13 @@ class Config:
     platform_host: str = _setting(None, host, "Overrides the environment's host; a port is allowed.")
     platform_scheme: str = _setting(
         "https", one_of("https", "http"), "`http` for loopback and `*.localhost` alone."
+    )
+    encryption_keys: tuple[bytes, ...] | None = _setting(
+        None,
+        keys,
+        "Keys that encrypt secrets at rest, newest first: 32 bytes in base64 each, a list or "
+        "with commas between them. Required outside `dev`.",
+        secret=True,
     )
     descriptor: str = _setting(
         "connect.json", text, "The app descriptor; a relative path starts at the app's root."
@@ -103,6 +104,12 @@ class Config:
     uninstall_grace: float = _setting(
         3600.0, number(0, 604_800), "Between the two refusals that prove an uninstall.", unit="s"
     )
+    retention_days: float = _setting(
+        30.0,
+        number(0, 36_500),
+        "How long what is kept about an uninstalled organization is kept; its secrets go at once.",
+        unit="d",
+    )
     trust_enabled_disabled: bool = _setting(
         False, switch, "Refuse everybody of an organization that the platform called disabled."
     )
@@ -114,6 +121,44 @@ class Config:
     )
     webhook_leeway: float = _setting(
         10.0, number(0, 300), "Clock difference allowed in webhook tokens.", unit="s"
+    )
+    webhook_event_key: str = _setting(
+        "event_name", text, "The member of a payload that names its event; `meta.event` looks inside `meta`."
+    )
+    webhook_duplicate_window: float = _setting(
+        86_400.0, number(0, 31_536_000), "How long an equal delivery is a duplicate; 0: never.", unit="s"
+    )
+    worker: str = _setting(
+        "thread", one_of("thread", "inline", "celery"), "Who handles deliveries; `inline` is for tests."
+    )
+    worker_threads: int = _setting(
+        8, whole(0, 256), "Handlers at once, per process; 0 leaves them to `flask orbro worker`."
+    )
+    worker_patience: float = _setting(
+        60.0,
+        number(1, 86_400),
+        "How long a delivery waits for a worker before another is told of it.",
+        unit="s",
+    )
+    worker_drain: float = _setting(
+        10.0, number(0, 3600), "To finish what is being handled when a process ends.", unit="s"
+    )
+    handler_attempts: int = _setting(10, whole(1, 1000), "How often a handler is run at most.")
+    handler_time_limit: float = _setting(60.0, number(0.05, 86_400), "How long a handler may take.", unit="s")
+    handler_backoff: float = _setting(
+        2.0, number(0, 3600), "Before the second attempt of a handler; doubled for each.", unit="s"
+    )
+    handler_backoff_max: float = _setting(
+        3600.0, number(0, 604_800), "The longest wait between two attempts of a handler.", unit="s"
+    )
+    inbox_max_age: float = _setting(
+        2_592_000.0, number(60, 315_360_000), "How long a handled delivery is kept.", unit="s"
+    )
+    inbox_max_rows: int = _setting(
+        1_000_000, whole(1, 1_000_000_000), "Deliveries kept, besides unhandled ones."
+    )
+    celery_broker_url: str | None = _setting(
+        None, text, "Redis or RabbitMQ for `orbro.celery_app`; `[celery]`.", secret=True
     )
     max_body: int = _setting(
         1_048_576, whole(1024, 104_857_600), "Largest lifecycle or webhook body.", unit="bytes"
@@ -128,135 +173,21 @@ class Config:
     lifecycle_limit: str | None = _setting(
         None, text, "Rate limit of each lifecycle path by address, such as `30 per minute`; `[limiter]`."
     )
+    connections: Mapping[str, Any] = _setting(None, mapping, "Other back ends by name; see *Connections*.")
     metrics: bool = _setting(False, switch, "Count requests, verdicts and calls for Prometheus; `[metrics]`.")
     sweeper: bool = _setting(
         True,
         switch,
-        "Ask the platform again from a thread of the process; else `flask orbro sweep`.",
+        "Ask the platform again, and sweep the inbox, from threads of the process; else `flask orbro sweep`.",
     )
 
 
-_FIELDS = {"ORBRO_" + item.name.upper(): item for item in fields(Config)}
+#: The fields by key.
+SETTINGS = {"ORBRO_" + item.name.upper(): item for item in fields(Config)}
 
 
 def settings_table() -> list[tuple[str, Any, str, str]]:
     """``(key, default, unit, meaning)`` of every setting, for documentation."""
-    return [(key, item.default, item.metadata["unit"], item.metadata["doc"]) for key, item in _FIELDS.items()]
-
-
-def resolve(
-    arguments: Mapping[str, Any],
-    app_config: Mapping[str, Any],
-    instance_path: str | Path,
-    environ: Mapping[str, str] = os.environ,
-) -> Config:
-    """Find and check every setting: argument, ``app.config``, the instance file, default.
-
-    :param arguments: by field name; ``None`` means not given.
-    :param instance_path: the folder of ``application.cfg``.
-    :raises ConfigurationError: naming the key, the fault and the remedy.
-    """
-    instance_file = Path(instance_path) / INSTANCE_FILE
-    sources = [
-        ("the arguments of OrbroConnect", {"ORBRO_" + k.upper(): v for k, v in arguments.items()}),
-        ("app.config", dict(app_config)),
-        (str(instance_file), _read_instance_file(instance_file)),
+    return [
+        (key, item.default, item.metadata["unit"], item.metadata["doc"]) for key, item in SETTINGS.items()
     ]
-    _refuse_unknown_keys(sources[1:])
-    values: dict[str, Any] = {}
-    for key, item in _FIELDS.items():
-        where, value = _find(key, sources, environ)
-        if value is not None:
-            values[item.name] = _checked(key, value, where, item.metadata)
-    values["env"] = values.get("env") or _environment(environ)
-    values.setdefault("platform_host", HOSTS[values["env"]])
-    for name in ("client_id", "client_secret"):
-        if name not in values:
-            raise ConfigurationError(_missing("ORBRO_" + name.upper(), instance_file))
-    config = Config(**values)
-    _check_scheme(config)
-    return config
-
-
-def _read_instance_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    loaded = FlaskConfig(path.parent)
-    try:
-        loaded.from_pyfile(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    except Exception as error:
-        line = getattr(error, "lineno", None)
-        at = f", line {line}" if line else ""
-        raise ConfigurationError(f"{path}{at} is not valid: {type(error).__name__}.") from None
-    return dict(loaded)
-
-
-def _find(key: str, sources: list[tuple[str, dict[str, Any]]], environ: Mapping[str, str]) -> tuple[str, Any]:
-    for where, values in sources:
-        value = values.get(key)
-        if value is not None and value != "":
-            if where == "app.config":
-                value = _text_it_was(key, value, environ)
-            return where, value
-    return "", None
-
-
-def _text_it_was(key: str, value: Any, environ: Mapping[str, str]) -> Any:
-    """A text setting that Flask's environment loader turned into a number, as it was written."""
-    if isinstance(value, str) or _FIELDS[key].metadata["check"] is not text:
-        return value
-    for name, written in environ.items():
-        if name.endswith("_" + key):
-            try:
-                if repr(json.loads(written)) == repr(value):  # tells 1 from true, and knows NaN
-                    return written
-            except ValueError:
-                continue
-    return str(value) if type(value) is int else value
-
-
-def _checked(key: str, value: Any, where: str, metadata: Mapping[str, Any]) -> Any:
-    try:
-        return metadata["check"](value)
-    except ValueError as error:
-        fault = "is not acceptable" if metadata["secret"] else str(error)
-        if metadata["secret"] and not isinstance(value, str):
-            fault = f"must be text, not {type(value).__name__}; put it in quotes"
-        raise ConfigurationError(f"{key} (from {where}) {fault}. {metadata['doc']}") from None
-
-
-def _environment(environ: Mapping[str, str]) -> str:
-    """``ORBRO_ENV``, ``SERVICE_ENV``, ``ENV`` of the process, else ``dev``."""
-    for name in ("ORBRO_ENV", "SERVICE_ENV", "ENV"):
-        value = environ.get(name)
-        if value:
-            where = "the environment; ORBRO_ENV goes before SERVICE_ENV and ENV"
-            return str(_checked(name, value, where, _FIELDS["ORBRO_ENV"].metadata))
-    return "dev"
-
-
-def _missing(key: str, instance_file: Path) -> str:
-    return (
-        f"{key} is missing. It was looked for in the arguments of OrbroConnect, in app.config and in "
-        f"{instance_file}. Run 'flask orbro init' to write that file, then put the value that "
-        "the platform gave you there."
-    )
-
-
-def _check_scheme(config: Config) -> None:
-    name = config.platform_host.partition(":")[0]
-    loopback = name in ("localhost", "127.0.0.1") or name.endswith(".localhost")
-    if config.platform_scheme == "http" and not loopback:
-        raise ConfigurationError(
-            f"ORBRO_PLATFORM_SCHEME is 'http', but {name} is not loopback: credentials would travel "
-            "in clear. Use 'https', or a host under .localhost."
-        )
-
-
-def _refuse_unknown_keys(sources: list[tuple[str, dict[str, Any]]]) -> None:
-    for where, values in sources:
-        for key in values:
-            if key.startswith("ORBRO_") and key not in _FIELDS:
-                raise ConfigurationError(f"{key} (from {where}) is not a setting of Flask-Orbro.")

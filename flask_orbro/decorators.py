@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
 from flask import current_app, request
@@ -22,9 +22,11 @@ from .errors import (
     refusals_of,
 )
 from .identity import Presented
+from .once import handle_once
+from .served import MARK
 from .state import get_state
 from .swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials
-from .webhooks import Delivery
+from .webhooks import Delivery, event_named, place_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 Words = str | Iterable[str] | None
@@ -103,10 +105,33 @@ def open_api_required(view: Any = None, /, **options: Any) -> Any:
 @overload
 def webhook_required(view: F, /) -> F: ...
 @overload
-def webhook_required() -> Callable[[F], F]: ...
-def webhook_required(view: Any = None, /) -> Any:
-    """Only for deliveries of the platform, which the view handles itself, with ``current_delivery``."""
-    return _decorate(view, (WEBHOOK,), {})
+def webhook_required(
+    *, event: str | None = None, property: str | None = None, value: Any = None, deduplicate: bool = False
+) -> Callable[[F], F]: ...
+def webhook_required(
+    view: Any = None,
+    /,
+    *,
+    event: str | None = None,
+    property: str | None = None,
+    value: Any = None,
+    deduplicate: bool = False,
+) -> Any:
+    """Only for deliveries of the platform, which the view handles itself, with ``current_delivery``.
+
+    :param event: put the route into the descriptor, for this event.
+    :param property: where this property has that ``value`` alone.
+    :param deduplicate: keep the delivery in the inbox, and answer an equal one with 202 without running
+        the view again.
+    """
+
+    def decorator(function: Any) -> Any:
+        decorated = _decorate(function, (WEBHOOK,), {}, once=deduplicate)
+        if event is not None:
+            setattr(decorated, MARK, (event, property, value, place_of(function)))
+        return decorated
+
+    return decorator if view is None else decorator(view)
 
 
 def any_of(*kinds: str, **options: Any) -> Callable[[F], F]:
@@ -132,7 +157,7 @@ def _known_options(kinds: tuple[str, ...], options: dict[str, Any]) -> dict[str,
     return options
 
 
-def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Any:
+def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any], *, once: bool = False) -> Any:
     _known_options(kinds, options)
 
     def decorator(function: F) -> F:
@@ -141,8 +166,9 @@ def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any]) -> Any
 
         @wraps(function)
         def authenticated(*args: Any, **kwargs: Any) -> Any:
-            _authenticate(kinds, **options)
-            return current_app.ensure_sync(function)(*args, **kwargs)
+            caller = _authenticate(kinds, **options)
+            view = partial(current_app.ensure_sync(function), *args, **kwargs)
+            return handle_once(caller, view) if once else view()
 
         documented = document_credentials(authenticated, kinds, optional=options.get("optional", False))
         return cast(F, documented)
@@ -159,6 +185,8 @@ def _authenticate(kinds: tuple[str, ...], *, optional: bool = False, **wanted: W
         metrics.request(credential, refusal.reason)
         audit(refusal, credential)
         raise
+    if caller.organization is not None:
+        get_state().presence.note(caller.organization.organization_id)
     metrics.request(credential, "accepted")
     return set_caller(caller)
 
@@ -216,7 +244,8 @@ def _webhook(presented: Presented) -> Caller:
     state = get_state()
     organization, user_id = state.webhooks.verify(presented)
     payload = read_json(state.config.max_body)
-    delivery = Delivery(organization.organization_id, user_id, payload)
+    event = event_named(payload, state.config.webhook_event_key)
+    delivery = Delivery(organization.organization_id, user_id, payload, event)
     return Caller(organization=organization.info, delivery=delivery)
 
 

@@ -1,9 +1,12 @@
-"""The app descriptor, ``connect.json``: what the platform reads to know the app."""
+"""The app descriptor, ``connect.json``: what the platform reads to know the app.
+
+A file says who the app is; what the code receives is added to it, so that the two cannot differ unnoticed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ from typing import Any
 from .errors import DescriptorError
 
 LIFECYCLE_EVENTS = ("installed", "uninstalled", "enabled", "disabled")
+SCHEMA = Path(__file__).with_name("connect.schema.json")
+#: Characters of a path, which the inbox keeps.
+_LONGEST_PATH = 255
 
 
 @dataclass(frozen=True)
@@ -18,16 +24,34 @@ class Descriptor:
     """A checked descriptor.
 
     :param lifecycle: path on the app by event; only the events that the document names.
-    :param document: the document as it is served.
+    :param document: the document, without what the code adds.
+    :param name: of the file, for messages.
     """
 
     id: str
     lifecycle: Mapping[str, str]
     document: Mapping[str, Any] = field(repr=False)
+    name: str = "connect.json"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """An event that the code receives.
+
+    :param path: on the app.
+    :param property: deliveries are wanted where this property has that ``value``; ``None``: all.
+    :param place: where in the code that is said.
+    """
+
+    event: str
+    path: str
+    property: str | None
+    value: Any
+    place: str = field(compare=False)
 
 
 def read_descriptor(path: Path) -> Descriptor:
-    """Read and check a descriptor file.
+    """Read and check a descriptor file. Where it names no ``lifecycle``, the usual paths are taken.
 
     :raises DescriptorError: naming the file and the member at fault.
     """
@@ -40,13 +64,15 @@ def read_descriptor(path: Path) -> Descriptor:
         ) from None
     except (ValueError, RecursionError) as error:
         raise DescriptorError(f"The app descriptor {path} is not valid JSON: {error}.") from None
+    if isinstance(document, dict):
+        document.setdefault("lifecycle", {name: f"/{name}" for name in LIFECYCLE_EVENTS})
     try:
-        return check_descriptor(document)
+        return check_descriptor(document, str(path))
     except DescriptorError as error:
         raise DescriptorError(f"The app descriptor {path} is not valid: {error}") from None
 
 
-def check_descriptor(document: Any) -> Descriptor:
+def check_descriptor(document: Any, name: str = "connect.json") -> Descriptor:
     """Check a descriptor. ``id`` is required; without ``lifecycle`` no organization can be tracked.
 
     :raises DescriptorError: naming the member at fault.
@@ -58,13 +84,22 @@ def check_descriptor(document: Any) -> Descriptor:
     named = document.get("lifecycle") or {}
     if not isinstance(named, dict):
         raise DescriptorError("'lifecycle' must be an object.")
-    lifecycle = {name: _path(name, named[name]) for name in LIFECYCLE_EVENTS if named.get(name)}
+    lifecycle = {
+        event: app_path(named[event], f"'lifecycle.{event}'")
+        for event in LIFECYCLE_EVENTS
+        if named.get(event)
+    }
     if len(set(lifecycle.values())) != len(lifecycle):
         raise DescriptorError("two members of 'lifecycle' name one path.")
-    return Descriptor(document["id"], lifecycle, document)
+    return Descriptor(document["id"], lifecycle, document, name)
 
 
-def _path(name: str, value: Any) -> str:
+def app_path(value: Any, what: str) -> str:
+    """A plain path on the app.
+
+    :param what: names it in the message.
+    :raises DescriptorError: it is none.
+    """
     if (
         not isinstance(value, str)
         or not value.startswith("/")
@@ -72,6 +107,112 @@ def _path(name: str, value: Any) -> str:
         or any(character in value for character in "?#<>\\")
         or not value.isascii()
         or not value.isprintable()
+        or len(value) > _LONGEST_PATH
     ):
-        raise DescriptorError(f"'lifecycle.{name}' must be a path such as /{name}, not {value!r}.")
+        raise DescriptorError(f"{what} must be a path such as /webhook/events, not {value!r}.")
     return value
+
+
+def compose(descriptor: Descriptor, registrations: Iterable[Registration]) -> dict[str, Any]:
+    """The document as it is served: the file's, and the webhooks of the code, with absolute URLs.
+
+    :raises DescriptorError: file and code conflict; it names both places.
+    """
+    registered = list(dict.fromkeys(registrations))
+    base = descriptor.document.get("baseUrl")
+    entries = _file_webhooks(descriptor)
+    _refuse_conflicts([(place, read) for place, read, _ in entries], registered)
+    in_file = {read for _, read, _ in entries}
+    hooks = [entry | {"callback_api": _url(base, entry.get("callback_api"))} for _, _, entry in entries]
+    hooks += [_written(item, base) for item in registered if item not in in_file]
+    if not hooks:
+        return dict(descriptor.document)
+    modules = descriptor.document.get("modules")
+    modules = {**(modules if isinstance(modules, dict) else {}), "webhooks": hooks}
+    return {**descriptor.document, "modules": modules}
+
+
+def drift(descriptor: Descriptor, registrations: Iterable[Registration], served: set[str]) -> list[str]:
+    """Where the file is behind the code, in sentences.
+
+    :param served: the paths that the app answers.
+    """
+    entries = _file_webhooks(descriptor)
+    known = {read for _, read, _ in entries}
+    said = [
+        f"{descriptor.name} lacks the webhook {item.event} at {item.path} of {item.place}."
+        for item in dict.fromkeys(registrations)
+        if item not in known
+    ]
+    said += [
+        f"{place} names {entry.path}, which no route answers."
+        for place, entry, _ in entries
+        if entry.path not in served
+    ]
+    return said
+
+
+def faults(document: Any) -> list[str]:
+    """Every fault that the JSON Schema finds, each with its path: ``$.modules.webhooks[0]: …``."""
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    found = sorted(validator.iter_errors(document), key=lambda error: error.json_path)
+    return [f"{error.json_path}: {error.message}" for error in found]
+
+
+def _file_webhooks(descriptor: Descriptor) -> list[tuple[str, Registration, dict[str, Any]]]:
+    """The webhooks of the file: where each stands, what it says, and how."""
+    modules, base = descriptor.document.get("modules"), descriptor.document.get("baseUrl")
+    hooks = modules.get("webhooks") if isinstance(modules, dict) else None
+    return [
+        (f"{descriptor.name}: modules.webhooks[{index}]", _read_webhook(entry, base), entry)
+        for index, entry in enumerate(hooks if isinstance(hooks, list) else ())
+        if isinstance(entry, dict)
+    ]
+
+
+def _read_webhook(entry: Mapping[str, Any], base: Any) -> Registration:
+    callback = str(entry.get("callback_api"))
+    prefix = base.rstrip("/") if isinstance(base, str) else ""
+    path = callback.removeprefix(prefix) if callback.startswith(f"{prefix}/") else callback
+    value = entry.get("value")
+    # Whatever stands in the file must be comparable, and is shown as it stands.
+    value = value if isinstance(value, str | int | float | None) else json.dumps(value)
+    wanted = entry.get("property")
+    return Registration(str(entry.get("event_name")), path, wanted and str(wanted), value, "")
+
+
+def _refuse_conflicts(entries: list[tuple[str, Registration]], registered: list[Registration]) -> None:
+    """Both may say more than the other; of one event neither may say something else."""
+    in_file = {entry for _, entry in entries}
+    for item in registered:
+        for place, entry in entries:
+            same_filter = (item.property, item.value) == (entry.property, entry.value)
+            if (
+                item not in in_file
+                and entry not in registered
+                and item.event == entry.event
+                and (item.path == entry.path or same_filter)
+            ):
+                raise DescriptorError(
+                    f"{place} conflicts with {item.place}: {entry.event} is {_shown(entry)} there, and "
+                    f"{_shown(item)} here. Change one of them, or take it out of the file."
+                )
+
+
+def _shown(item: Registration) -> str:
+    wanted = f" where {item.property} is {item.value!r}" if item.property else ""
+    return f"at {item.path}{wanted}"
+
+
+def _written(item: Registration, base: Any) -> dict[str, Any]:
+    written = {"event_name": item.event, "callback_api": _url(base, item.path)}
+    return written if item.property is None else written | {"property": item.property, "value": item.value}
+
+
+def _url(base: Any, callback: Any) -> Any:
+    """The callback on ``baseUrl``; as it stands where it is no path, or there is no base."""
+    if not isinstance(base, str) or not isinstance(callback, str) or not callback.startswith("/"):
+        return callback
+    return base.rstrip("/") + callback

@@ -6,6 +6,7 @@
     ├── ConfigurationError          a setting is missing or wrong; init_app stops
     │   └── DescriptorError         connect.json is missing or wrong
     ├── NotInitializedError         init_app was not called for this app
+    ├── NoCallerError               there is no caller here
     └── ProblemError (HTTPException)   answers by itself as an RFC 9457 problem document
         ├── InvalidRequest          400  the request cannot be understood
         ├── NotAuthenticated        401  no credential, or a bad one
@@ -15,10 +16,21 @@
         ├── UnsupportedMediaType    415
         ├── TooManyRequests         429  the platform limits this caller
         ├── ServiceUnavailable      503  cannot be decided now; ask again
-        └── PlatformError                an outbound call failed
-            ├── PlatformRefused     502  the platform answered 4xx
-            ├── PlatformUnavailable 503  no answer, or 5xx
-            └── PlatformRateLimited 503  the platform answered 429
+        └── CallFailed                   an outbound call failed
+            ├── PlatformError                 to the platform
+            │   ├── PlatformRefused     502   it answered 4xx
+            │   ├── PlatformUnavailable 503   no answer, or 5xx
+            │   ├── PlatformRateLimited 503   it answered 429
+            │   └── PlatformInvalidResponse (ValueError) 502   not what was asked for
+            └── ConnectionFailed              by a connection to another back end
+                ├── ConnectionRefused       502   it answered 4xx
+                │   ├── connections.FhirError          of FHIR: with its issues
+                │   │   └── connections.VersionConflict   another version than If-Match said
+                │   ├── connections.SidecarRefused     the Entra sidecar did
+                │   └── connections.DownstreamRefused  the service behind it did
+                ├── ConnectionUnavailable   503   no answer, or 5xx
+                ├── ConnectionRateLimited   503   it answered 429
+                └── ConnectionMisconfigured 502   its credentials, or where they are shown, are wrong
 
 The classes below :class:`ProblemError` are HTTP exceptions, so a Flask view, a flask-restx Resource and an
 async view answer them alike, in debug, testing and production.
@@ -53,6 +65,10 @@ class DescriptorError(ConfigurationError):
 
 class NotInitializedError(OrbroError, RuntimeError):
     """The extension was used with an app that it was not initialised for."""
+
+
+class NoCallerError(OrbroError, RuntimeError):
+    """Something of the caller was read where none is known."""
 
 
 def problem(status: int, detail: str, code: str, **more: Any) -> dict[str, Any]:
@@ -150,7 +166,7 @@ class NotAuthenticated(_ChallengeError):
 
     code = 401
     default_reason = "token_invalid"
-    challenge_error = "invalid_token"
+    challenge_error: str | None = "invalid_token"
 
 
 class NotAllowed(_ChallengeError):
@@ -196,8 +212,12 @@ class ServiceUnavailable(ProblemError):
     default_reason = "platform_unavailable"
 
 
-class PlatformError(ProblemError):
-    """An outbound call to the platform failed. Unhandled in a view it answers by itself."""
+class CallFailed(ProblemError):
+    """An outbound call failed. Unhandled in a view it answers by itself."""
+
+
+class PlatformError(CallFailed):
+    """An outbound call to the platform failed."""
 
 
 class PlatformUnavailable(PlatformError):
@@ -226,14 +246,75 @@ class PlatformRefused(PlatformError):
     default_reason = "platform_refused"
 
     def __init__(
-        self,
-        detail: str,
-        *,
-        status: int,
-        error_code: str | None = None,
-        request_id: str | None = None,
+        self, detail: str, *, status: int, error_code: str | None = None, request_id: str | None = None
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.error_code = error_code
         self.request_id = request_id
+
+
+class PlatformInvalidResponse(PlatformError, ValueError):
+    """The platform's answer is not what was asked for: a page in HTML where JSON is wanted, perhaps."""
+
+    code = 502
+    default_reason = "platform_invalid_response"
+
+
+class ConnectionFailed(CallFailed):
+    """A call by a connection failed.
+
+    :param connection: its name.
+    :param answer: the whole answer, where there was one; none of it is shown to our own caller.
+    """
+
+    def __init__(
+        self, detail: str, *, connection: str, retry_after: float | None = None, answer: Any = None
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.connection = connection
+        self.answer = answer
+
+
+class ConnectionUnavailable(ConnectionFailed):
+    """The back end gave no answer, or a 5xx: ``status``, where it gave one."""
+
+    code = 503
+    default_reason = "connection_unavailable"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        connection: str,
+        retry_after: float | None = 1,
+        status: int | None = None,
+        answer: Any = None,
+    ) -> None:
+        super().__init__(detail, connection=connection, retry_after=retry_after, answer=answer)
+        self.status = status
+
+
+class ConnectionRateLimited(ConnectionFailed):
+    """The back end answered 429; ``retry_after`` is in seconds."""
+
+    code = 503
+    default_reason = "connection_rate_limited"
+
+
+class ConnectionMisconfigured(ConnectionFailed):
+    """No token is given for the connection's credentials: they, or its token URL, are wrong."""
+
+    code = 502
+    default_reason = "connection_misconfigured"
+
+
+class ConnectionRefused(ConnectionFailed):
+    """The back end answered 4xx: ``status``."""
+
+    code = 502
+    default_reason = "connection_refused"
+
+    def __init__(self, detail: str, *, connection: str, status: int, answer: Any) -> None:
+        super().__init__(detail, connection=connection, answer=answer)
+        self.status = status

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 from flask import Flask, current_app, has_request_context, request
 from flask_restx import Api
 
-from . import config as settings
+from . import settings
 from .api import init_api, register_blueprint
 from .assembly import assemble
-from .config import Config
-from .context import NoCallerError, get_organization
+from .client_info import ClientInfoDataStore
+from .connections import Connections, Gathered, async_gather
+from .connections.gathering import AsyncCall, gather_in_threads
+from .context import callers_organization_id, carried
 from .errors import ConfigurationError
+from .inbox_api import add_handlers
 from .limits import limit_lifecycle
-from .logs import get_logger, redact_client_logs
+from .logs import redact_client_logs
 from .metrics import PrometheusMetrics
 from .platform import AsyncPlatformClient, PlatformClient, TokenStore, TokenUtil
 from .problems import init_problems
 from .protocol import bearer_token
+from .relaxations import warn_of_relaxations
 from .state import EXTENSION, get_state
 from .swagger import AUTHORIZATIONS
+from .webhooks import Delivery, Handler
 
-logger = get_logger(__name__)
+H = TypeVar("H", bound=Callable[[Delivery], Any])
 
 
 class OrbroConnect:
@@ -39,6 +46,7 @@ class OrbroConnect:
     :param db: a Flask-SQLAlchemy object.
     :param db_session_maker: a plain SQLAlchemy ``sessionmaker``. Neither: SQLite in the instance folder.
     :param redis: a redis-py client. None, and no ``ORBRO_REDIS_URL``: memory.
+    :param celery_app: the app's own Celery app, for ``ORBRO_WORKER = "celery"``. None: :attr:`celery_app`.
     :param descriptor_path: ``ORBRO_DESCRIPTOR``.
     :param descriptor_url: ``ORBRO_DESCRIPTOR_URL``, the path at which the descriptor is served.
     :param env: ``ORBRO_ENV``: ``dev``, ``stg`` or ``prod``.
@@ -58,6 +66,7 @@ class OrbroConnect:
         db: Any = None,
         db_session_maker: Any = None,
         redis: Any = None,
+        celery_app: Any = None,
         descriptor_path: str | Path | None = None,
         descriptor_url: str | None = None,
         env: str | None = None,
@@ -76,6 +85,9 @@ class OrbroConnect:
             "client_info_model": client_info_model,
         }
         self._redis = redis
+        self._celery_app = celery_app
+        self._handlers: list[Handler] = []
+        self._apps: WeakSet[Flask] = WeakSet()
         if app is not None:
             self.init_app(app)
 
@@ -87,12 +99,14 @@ class OrbroConnect:
         if EXTENSION in app.extensions:
             raise ConfigurationError("Flask-Orbro is already initialised for this app.")
         config = settings.resolve(self._arguments, app.config, app.instance_path)
-        state = assemble(app, config, database=self._database, redis=self._redis)
+        state = assemble(app, config, database=self._database, redis=self._redis, celery_app=self._celery_app)
         app.extensions[EXTENSION] = state
         limit_lifecycle(app, register_blueprint(app, state), config)
+        add_handlers(app, *self._handlers)
+        self._apps.add(app)
         init_problems(app)
         redact_client_logs()
-        _warn_of_relaxations(config)
+        warn_of_relaxations(config, state.connections.definitions)
 
     def init_api(self, api: Api, app: Flask | None = None) -> None:
         """Give a flask-restx API the security definitions, the lifecycle's documentation and problem details.
@@ -105,17 +119,77 @@ class OrbroConnect:
         (owner or current_app).config["RESTX_INCLUDE_ALL_MODELS"] = True
         init_api(api, state)
 
+    def on(
+        self,
+        event: str,
+        *,
+        path: str,
+        property: str | None = None,
+        value: Any = None,
+        max_attempts: int | None = None,
+        retry_on: type[Exception] | tuple[type[Exception], ...] = Exception,
+        time_limit: float | None = None,
+        app: Flask | None = None,
+    ) -> Callable[[H], H]:
+        """Have a function, sync or async, handle deliveries of an event.
+
+        They are kept in the inbox first, then answered 202, and handled afterwards.
+
+        It may be run more than once, unless all that it changes is in :attr:`Delivery.session`.
+
+        :param event: its name, or a pattern with ``*``, ``?`` and ``[…]``, which the descriptor leaves out.
+        :param path: on the app, where the platform delivers to; handlers may share it.
+        :param property: only where this member of the payload, or of its ``data``, is ``value``.
+        :param max_attempts: ``ORBRO_HANDLER_ATTEMPTS``.
+        :param retry_on: errors after which it is tried again.
+        :param time_limit: ``ORBRO_HANDLER_TIME_LIMIT``, in seconds.
+        :param app: for this app alone; by default for every app that this object is initialised for.
+        :raises ConfigurationError: a path is taken, or ``connect.json`` says something else.
+        """
+
+        def decorator(function: H) -> H:
+            handler = Handler(
+                function=function,
+                event=event,
+                path=path,
+                where=None if property is None and value is None else (property, value),
+                attempts=max_attempts or 0,
+                retry_on=retry_on if isinstance(retry_on, tuple) else (retry_on,),
+                time_limit=time_limit or 0,
+            )
+            for known in self._apps if app is None else (app,):
+                add_handlers(known, handler)
+            if app is None:
+                self._handlers.append(handler)
+            return function
+
+        return decorator
+
+    @property
+    def celery_app(self) -> Any:
+        """The Celery app that handles deliveries: ``celery -A module:name worker``.
+
+        :raises ConfigurationError: unless ``ORBRO_WORKER`` is ``celery``.
+        """
+        celery_app = get_state().inbox.celery_app
+        if celery_app is None:
+            raise ConfigurationError("ORBRO_WORKER is not 'celery'; there is no Celery app.")
+        return celery_app
+
     @property
     def client(self) -> PlatformClient:
         """A client that acts for the organization of the authenticated caller, or of the delivery.
 
         :raises NoCallerError: where no decorator has let a caller of an organization in.
         """
-        return get_state().platform.client_for(_callers_organization_id())
+        return get_state().platform.client_for(callers_organization_id())
 
     def async_client(self) -> AsyncPlatformClient:
-        """As :attr:`client`, for async views."""
-        return get_state().platform.async_client_for(_callers_organization_id())
+        """As :attr:`client`, for async views.
+
+        Flask ends each view's event loop with the view, so connections are kept in one that stays.
+        """
+        return get_state().platform.async_client_for(callers_organization_id())
 
     def client_for(
         self,
@@ -143,7 +217,10 @@ class OrbroConnect:
         user_id: str | None = None,
         app: Flask | None = None,
     ) -> AsyncPlatformClient:
-        """As :meth:`client_for`, to be awaited."""
+        """As :meth:`client_for`, to be awaited.
+
+        Outside of a request each event loop keeps connections of its own.
+        """
         platform = get_state(app).platform
         return platform.async_client_for(
             organization_id or platform.organization_id_of(subdomain=subdomain, user_id=user_id)
@@ -160,8 +237,37 @@ class OrbroConnect:
         return get_state().platform.async_open_api_client()
 
     @property
+    def client_info_store(self) -> ClientInfoDataStore:
+        """Who installed the app: ``get_by_organization_id``, ``get_all``, ``add``, ``commit`` and more."""
+        return get_state().client_info
+
+    @property
+    def connections(self) -> Connections:
+        """Other back ends by name: ``orbro.connections["weather"].get("/weather")``."""
+        return get_state().connections.sync
+
+    @property
+    def async_connections(self) -> Connections:
+        """As :attr:`connections`, to be awaited."""
+        return get_state().connections.asynchronous
+
+    def gather(self, *, timeout: float = 10.0, **calls: Callable[[], Any]) -> Gathered:
+        """Make several calls at once, in threads that know this request and its caller.
+
+        :param timeout: seconds for all of them.
+        :param calls: functions without arguments, by name.
+        :returns: results and errors by name; one that takes too long is a ``ConnectionUnavailable``.
+        """
+        get_state()
+        return gather_in_threads(calls, timeout, carried)
+
+    async def async_gather(self, *, timeout: float = 10.0, **calls: AsyncCall) -> Gathered:
+        """As :meth:`gather`, with awaitables: ``weather=orbro.async_connections["weather"].get("/")``."""
+        return await async_gather(timeout=timeout, **calls)
+
+    @property
     def token_store(self) -> TokenStore:
-        """Where the app's own tokens are kept: ``get_token``, ``set_token``, ``delete``."""
+        """Where the app's own tokens are kept: ``get_token``, ``set_token``, ``delete``; times in seconds."""
         return get_state().platform.tokens.store
 
     @property
@@ -196,28 +302,3 @@ class OrbroConnect:
         """
         if has_request_context():
             self.forget()
-
-
-def _callers_organization_id() -> str:
-    organization = get_organization()
-    if organization is None:
-        raise NoCallerError(
-            "This caller belongs to no organization. Use 'orbro.client_for(organization_id)' or "
-            "'orbro.open_api_client'."
-        )
-    return organization.organization_id
-
-
-def _warn_of_relaxations(config: Config) -> None:
-    if config.env == "dev":
-        return
-    if config.install_proof == "none":
-        logger.warning(
-            "ORBRO_INSTALL_PROOF is 'none': whoever installs first for an organization is believed."
-        )
-    if config.trust_enabled_disabled:
-        logger.warning("ORBRO_TRUST_ENABLED_DISABLED is on: anybody can say that an app is disabled.")
-    if not config.webhook_require_exp:
-        logger.warning("ORBRO_WEBHOOK_REQUIRE_EXP is off: a captured webhook token never expires.")
-    if config.platform_scheme == "http":
-        logger.warning("ORBRO_PLATFORM_SCHEME is 'http': credentials travel in clear.")

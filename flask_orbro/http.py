@@ -14,12 +14,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import httpx2
+from httpx2._utils import get_environment_proxies
 
 from .network import AsyncTransport, Transport, patience
 from .protocol import USER_AGENT
 
 #: An answer to a question about a credential is never longer, in bytes.
 MAX_ANSWER = 65_536
+#: What never goes through a proxy, as the library's patterns.
+LOOPBACK = ("all://*localhost", "all://127.0.0.0/8", "all://[::1]")
 
 
 #: Parses a URL that is asked for again and again once. It is for URLs without a query.
@@ -49,10 +52,27 @@ class HttpPool:
     :param size: connections at most.
     :param connect_timeout: seconds.
     :param request_timeout: seconds, for each read and write and for a free connection.
+    :param user_agent: of every request.
+    :param headers: of every call, beside it; :meth:`ask` sends none of them.
+    :param verify: a file or folder of certificate authorities; ``True``: those of the system and of
+        certifi, ``False``: whoever answers is believed.
     """
 
-    def __init__(self, *, size: int, connect_timeout: float, request_timeout: float) -> None:
+    def __init__(
+        self,
+        *,
+        size: int,
+        connect_timeout: float,
+        request_timeout: float,
+        user_agent: str = USER_AGENT,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | str = True,
+    ) -> None:
         self._size = size
+        self._user_agent = user_agent
+        self._headers = httpx2.Headers({"User-Agent": user_agent})
+        self._headers.update(headers)
+        self._verify = verify
         self._timeout = httpx2.Timeout(request_timeout, connect=connect_timeout)
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
@@ -64,7 +84,9 @@ class HttpPool:
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         # One for all clients: to read the certificate store costs more than a call.
-        return httpx2.create_ssl_context()
+        if isinstance(self._verify, str):
+            return trusting(self._verify)
+        return httpx2.create_ssl_context(verify=self._verify)
 
     @property
     def client(self) -> httpx2.Client:
@@ -93,16 +115,21 @@ class HttpPool:
         limits = httpx2.Limits(
             max_connections=self._size, max_keepalive_connections=self._size, keepalive_expiry=30
         )
-        transport = transport_class(tls=self._tls, limits=limits)
+        direct = transport_class(tls=self._tls, limits=limits)
+        proxied = {
+            pattern: transport_class(tls=self._tls, limits=limits, proxy=proxy) if proxy else direct
+            for pattern, proxy in get_environment_proxies().items()
+        }
         return {
             "verify": self._tls,
             "limits": limits,
             "timeout": self._timeout,
-            "headers": {"User-Agent": USER_AGENT},
+            "headers": self._headers,
             "follow_redirects": False,
             "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            # Mounted rather than given as the transport, so that HTTPS_PROXY is still obeyed.
-            "mounts": {"all://": transport, "all://*localhost": transport},
+            "transport": direct,
+            # With a transport given, the client does not look at HTTPS_PROXY and NO_PROXY itself.
+            "mounts": proxied | dict.fromkeys(LOOPBACK, direct),
         }
 
     def ask(
@@ -111,34 +138,40 @@ class HttpPool:
         headers: Mapping[str, str],
         *,
         timeout: float,
+        form: bytes | None = None,
         keep_waiting: Callable[[], bool] = lambda: True,
     ) -> Answer:
         """GET a short answer; once more where a connection broke before there was one.
 
+        :param form: sent instead, with POST: a form that is encoded.
         :param timeout: seconds for all of it: connecting, waiting, reading and asking again.
         :param keep_waiting: looked at while waiting; ``False`` gives up at once.
         :raises Unreachable: where there is no whole answer of at most :data:`MAX_ANSWER` bytes in time.
         """
         with patience(timeout, keep_waiting):
             try:
-                return self._ask(url, headers, timeout)
+                return self._ask(url, headers, form, timeout)
             except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
                 pass  # a kept connection that the other side had closed
             except httpx2.HTTPError as error:
                 raise Unreachable(type(error).__name__) from None
             try:
-                return self._ask(url, headers, timeout)
+                return self._ask(url, headers, form, timeout)
             except httpx2.HTTPError as error:
                 raise Unreachable(type(error).__name__) from None
 
-    def _ask(self, url: str, headers: Mapping[str, str], timeout: float) -> Answer:
+    def _ask(self, url: str, headers: Mapping[str, str], form: bytes | None, timeout: float) -> Answer:
         body = bytearray()
         connect = min(timeout, self._timeout.connect or timeout)
         # Built by hand: nothing of what the client would merge into a request is wanted here.
+        usual = {"User-Agent": self._user_agent, "Accept": "application/json"}
+        if form is not None:
+            usual["Content-Type"] = "application/x-www-form-urlencoded"
         request = httpx2.Request(
-            "GET",
+            "GET" if form is None else "POST",
             parsed_url(url),
-            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
+            headers=usual | dict(headers),
+            content=form,
             extensions={"timeout": httpx2.Timeout(timeout, connect=connect).as_dict()},
         )
         response = self.client.send(request, stream=True)
@@ -157,6 +190,16 @@ class HttpPool:
             client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
             client.close()
+
+
+def trusting(authorities: str) -> ssl.SSLContext:
+    """Believes the certificate authorities of a file, or of a folder, alone.
+
+    :raises OSError: where there are none; :class:`ssl.SSLError` is one.
+    """
+    if os.path.isdir(authorities):
+        return ssl.create_default_context(capath=authorities)
+    return ssl.create_default_context(cafile=authorities)
 
 
 async def _closing(client: httpx2.AsyncClient) -> AsyncGenerator[None]:

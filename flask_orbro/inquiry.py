@@ -14,10 +14,11 @@ from blinker import NamedSignal
 from . import signals
 from .config import Config
 from .errors import ServiceUnavailable
-from .installation import Claim, Organization, State, claim_asked, judge, may_ask, prove, without_questions
+from .installation import Claim, Organization, State, claim_asked, judge, prove, without_questions
 from .logs import get_logger
 from .proof import Prover
 from .protocol import is_usable_secret
+from .schedule import may_ask
 from .stores.claims import ClaimStore
 from .stores.organizations import OrganizationStore
 from .verdicts import Outcome
@@ -66,7 +67,6 @@ class Inquiry:
             subdomain = claim.subdomain or (stored.subdomain if stored else None)
             if subdomain is None:
                 return None
-            asked_at = self._clock()
             outcome = self._prover.ask(
                 organization_id=claim.organization_id,
                 subdomain=subdomain,
@@ -79,7 +79,7 @@ class Inquiry:
             if outcome is not Outcome.ACCEPTED:
                 self._claims.save(claim_asked(claim, outcome, self._clock()))
                 return outcome
-            if self.install(replace(claim, subdomain=subdomain), asked_at):
+            if self.install(replace(claim, subdomain=subdomain), stored):
                 return outcome
         return None
 
@@ -112,37 +112,50 @@ class Inquiry:
 
         :returns: the organization as it is then; unchanged where it could not be asked now.
         """
-        if organization.shared_secret is None or organization.subdomain is None or organization.approved:
+        if not _can_be_asked_about(organization):
             return self._not_to_be_asked(organization)
-        outcome = self._prover.ask(
-            organization_id=organization.organization_id,
-            subdomain=organization.subdomain,
-            shared_secret=organization.shared_secret,
-            user_id=organization.installed_user_id,
-            wait=wait,
-            stored=True,
-        )
+        outcome = self._answer_about(organization, wait)
         if outcome is None:
             return organization
         now = self._clock()
+        signal: NamedSignal | None = None
 
         def transition(current: Organization | None) -> Organization | None:
+            nonlocal signal
+            signal = None
             # An answer about another secret, or about a moment before a proven install, says nothing.
             if current is None or current.shared_secret != organization.shared_secret:
                 return current
             if current.proven_at != organization.proven_at:
                 return current
-            return judge(current, outcome, now=now, grace=self._config.uninstall_grace)
+            judged = judge(current, outcome, now=now, grace=self._config.uninstall_grace)
+            if judged.state is State.UNINSTALLED:
+                signal = signals.app_uninstalled
+            elif judged.proven_at > current.proven_at:
+                signal = signals.app_installed
+            return judged
 
         after = self._organizations.change(organization.organization_id, transition)
         if after is None:
             return organization
-        if after.state is State.UNINSTALLED:
-            logger.warning("Organization %s is uninstalled.", after.organization_id)
-            self._announce(signals.app_uninstalled, after)
+        if signal is not None:
+            logger.warning("Organization %s is %s.", after.organization_id, after.state.value)
+            self._announce(signal, after)
         if after.ask_at is not None:
             self._asks_later()
         return after
+
+    def _answer_about(self, organization: Organization, wait: float) -> Outcome | None:
+        if self._config.install_proof == "none" and organization.state is State.PENDING:
+            return Outcome.ACCEPTED  # the first install is trusted, and this is it
+        return self._prover.ask(
+            organization_id=organization.organization_id,
+            subdomain=organization.subdomain or "",
+            shared_secret=organization.shared_secret or "",
+            user_id=organization.installed_user_id,
+            wait=wait,
+            stored=True,
+        )
 
     def _not_to_be_asked(self, organization: Organization) -> Organization:
         """An organization that an operator answers for; what is due is that an old secret goes."""
@@ -157,9 +170,11 @@ class Inquiry:
     def bound(self, organization: Organization) -> Organization:
         """The organization, asked about where its subdomain was not proven within ``ORBRO_BINDING_TTL``.
 
-        :raises ServiceUnavailable: where it could not be asked about for as long again.
+        :raises ServiceUnavailable: where it could not be asked about for as long again, or ever.
         """
-        if self._config.install_proof == "none" or organization.approved:
+        if organization.approved or (
+            self._config.install_proof == "none" and organization.state is not State.PENDING
+        ):
             return organization
         age = self._clock() - organization.binding_proven_at
         is_bound = organization.bound_subdomain is not None
@@ -168,7 +183,9 @@ class Inquiry:
         if may_ask(organization.asked, organization.ask_at, self._clock()):
             organization = self.check(organization)
         age = self._clock() - organization.binding_proven_at
-        if organization.bound_subdomain is not None and age >= 2 * self._config.binding_ttl:
+        unsure = organization.bound_subdomain is not None and age >= 2 * self._config.binding_ttl
+        never_answered = organization.state is State.PENDING and organization.refused_at is None
+        if unsure or (never_answered and _can_be_asked_about(organization)):
             raise ServiceUnavailable(
                 "The platform cannot be asked about this organization now.",
                 reason="organization_undecided",
@@ -196,9 +213,10 @@ class Inquiry:
         self._warn_where_nothing_is_ever_proven()
         return min(due, default=None)
 
-    def install(self, claim: Claim, asked_at: float, *, approved: bool = False) -> bool:
-        """Put a proven claim in force, unless another was proven since ``asked_at``.
+    def install(self, claim: Claim, seen: Organization | None, *, approved: bool = False) -> bool:
+        """Put a proven claim in force, unless another was proven meanwhile.
 
+        :param seen: the organization as it was before the proof.
         :param approved: it is an operator's word that proves it.
         """
         now = self._clock()
@@ -208,7 +226,10 @@ class Inquiry:
 
         def transition(current: Organization | None) -> Organization | None:
             nonlocal overtaken
-            overtaken = current is not None and current.is_active and current.proven_at > asked_at
+            # Not by the clock, which may have stepped back.
+            overtaken = (
+                current is not None and current.is_active and _last_proof(current) != _last_proof(seen)
+            )
             if overtaken:
                 return current
             return replace(prove(current, claim, now=now, window=window), approved=approved)
@@ -236,3 +257,14 @@ class Inquiry:
                 "confirm them, 'flask orbro organizations approve'.",
                 waiting,
             )
+
+
+def _last_proof(organization: Organization | None) -> tuple[float, str | None] | None:
+    return None if organization is None else (organization.proven_at, organization.shared_secret)
+
+
+def _can_be_asked_about(organization: Organization) -> bool:
+    """Whether the platform can be shown a token: made with its secret, at its subdomain."""
+    secret = organization.shared_secret
+    known = secret is not None and organization.subdomain is not None and not organization.approved
+    return known and is_usable_secret(secret or "")

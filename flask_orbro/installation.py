@@ -6,7 +6,7 @@ platform's answer to a freshly minted token changes an :class:`Organization`:
 ======================  ==========================================================================
 state                   meaning
 ======================  ==========================================================================
-pending                 claimed, never proven
+pending                 known, never proven
 active                  proven
 suspended               an uninstall was asked for, and the platform has refused the secret once
 uninstalled             refused again after the grace: the secret is erased
@@ -20,12 +20,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from .schedule import ASK_AGAIN, ask_gap, needed_at
 from .verdicts import Outcome
 
-#: How long to wait before the platform is asked again, by the number of times it was asked (seconds).
-ASK_AGAIN = (1, 2, 4, 8, 15, 30, 60, 300, 900, 3600)
-#: How soon what is needed may be asked about again (seconds): anybody can make a claim needed.
-NEEDED_GAP = 5
 #: How long a remembered uninstall is asked about while the platform still accepts the secret (seconds).
 UNINSTALL_MEMORY = 3600
 
@@ -85,6 +82,8 @@ class Organization:
     :param ask_at: when to ask about the stored secret again; ``None``: only on use.
     :param enabled: what the platform last said; ``None``: nothing.
     :param approved: it counts on an operator's word, and the platform is not asked about it.
+    :param uninstalled_at: when its secrets were erased; what else is kept goes after the retention.
+    :param last_seen_at: when a caller or a delivery was last let in, to some minutes.
     """
 
     organization_id: str
@@ -103,6 +102,8 @@ class Organization:
     ask_at: float | None = None
     enabled: bool | None = None
     approved: bool = False
+    uninstalled_at: float | None = None
+    last_seen_at: float | None = field(default=None, compare=False)
     version: int = 0
 
     @property
@@ -129,28 +130,6 @@ class Organization:
         return (self.shared_secret,)
 
 
-def ask_gap(asked: int) -> float:
-    """Seconds until the next question, growing with the number asked."""
-    return ASK_AGAIN[min(max(asked, 1), len(ASK_AGAIN)) - 1]
-
-
-def needed_at(asked: int, ask_at: float | None) -> float:
-    """From when on something that is needed may be asked about.
-
-    At once after the first question, which comes before the platform has our answer; then, however
-    long the gap has grown, after ``NEEDED_GAP``.
-    """
-    if asked <= 1 or ask_at is None:
-        return 0
-    gap = ask_gap(asked)
-    return ask_at - gap + min(gap, NEEDED_GAP)
-
-
-def may_ask(asked: int, ask_at: float | None, now: float) -> bool:
-    """Whether something that is needed now may be asked about."""
-    return now >= needed_at(asked, ask_at)
-
-
 def is_due(organization: Organization, now: float) -> bool:
     """Whether a question about the stored secret is due."""
     return organization.ask_at is not None and now >= organization.ask_at
@@ -166,6 +145,24 @@ def matches(organization: Organization | None, claim: Claim) -> bool:
         and claim.shared_secret == organization.shared_secret
         and claim.subdomain in (None, organization.bound_subdomain)
         and claim.user_id in (None, organization.installed_user_id)
+    )
+
+
+def add(organization: Organization | None, claim: Claim) -> Organization:
+    """The organization after the app's own code has told of an install: it waits to be proven.
+
+    Nothing changes in one that was.
+    """
+    if organization is not None and organization.state in (State.ACTIVE, State.SUSPENDED):
+        return organization
+    return Organization(
+        claim.organization_id,
+        State.PENDING,
+        shared_secret=claim.shared_secret,
+        subdomain=claim.subdomain,
+        installed_user_id=claim.user_id,
+        ask_at=claim.ask_at,
+        version=organization.version if organization else 0,
     )
 
 
@@ -206,6 +203,7 @@ def prove(organization: Organization | None, claim: Claim, *, now: float, window
         # When the window ends the previous secret is erased, on that occasion.
         ask_at=until if previous is not None else None,
         enabled=None,
+        uninstalled_at=None,
     )
 
 
@@ -215,10 +213,10 @@ def request_uninstall(organization: Organization, now: float) -> Organization:
     A repeated request is asked about anew, for the one before may have been forged; but not at once,
     for anybody can repeat it.
     """
-    if organization.state is not State.ACTIVE:
+    if organization.state not in (State.ACTIVE, State.PENDING):
         return organization
     if organization.uninstall_requested_at is None:
-        return replace(organization, uninstall_requested_at=now, asked=0, ask_at=now)
+        return replace(organization, uninstall_requested_at=now, refused_at=None, asked=0, ask_at=now)
     ask_at = max(now, needed_at(organization.asked, organization.ask_at))
     return replace(organization, uninstall_requested_at=now, asked=2, ask_at=ask_at)
 
@@ -226,10 +224,13 @@ def request_uninstall(organization: Organization, now: float) -> Organization:
 def judge(organization: Organization, outcome: Outcome, *, now: float, grace: float) -> Organization:
     """The organization after the platform was asked about its *stored* secret.
 
+    One that is pending, as the old SDK or the app's own code has left it, becomes active on the first
+    acceptance.
+
     :param outcome: the answer to a freshly minted token, never one from a cache.
     :param grace: seconds between the first and the second refusal that prove an uninstall.
     """
-    if organization.state not in (State.ACTIVE, State.SUSPENDED):
+    if organization.state is State.UNINSTALLED:
         return organization
     asked = organization.asked + 1
     waiting = replace(organization, asked=asked, ask_at=now + ask_gap(asked))
@@ -239,6 +240,8 @@ def judge(organization: Organization, outcome: Outcome, *, now: float, grace: fl
         return _accepted(waiting, now)
     if outcome in (Outcome.REFUSED, Outcome.FOREIGN):
         waiting = replace(waiting, bound_subdomain=None)
+    if organization.state is State.PENDING and organization.uninstall_requested_at is None:
+        return _still_pending(waiting, outcome, now)
     if organization.uninstall_requested_at is None or outcome is not Outcome.REFUSED:
         return waiting
     refused_at = now if organization.refused_at is None else organization.refused_at
@@ -246,7 +249,14 @@ def judge(organization: Organization, outcome: Outcome, *, now: float, grace: fl
         # Asked about in between too, for an acceptance restores it.
         ask_at = min(now + ask_gap(asked), refused_at + grace)
         return replace(waiting, state=State.SUSPENDED, refused_at=refused_at, ask_at=ask_at)
-    return erase(waiting)
+    return erase(waiting, now)
+
+
+def _still_pending(waiting: Organization, outcome: Outcome, now: float) -> Organization:
+    if outcome in (Outcome.REFUSED, Outcome.FOREIGN, Outcome.UNDECIDED):
+        waiting = replace(waiting, refused_at=now)  # it has answered, and not with yes
+    # At the end of the schedule it is asked about on use alone: it may have been dead for years.
+    return replace(waiting, ask_at=None) if waiting.asked >= len(ASK_AGAIN) else waiting
 
 
 def _accepted(waiting: Organization, now: float) -> Organization:
@@ -259,6 +269,7 @@ def _accepted(waiting: Organization, now: float) -> Organization:
         waiting,
         state=State.ACTIVE,
         bound_subdomain=waiting.subdomain,
+        proven_at=waiting.proven_at or now,
         binding_proven_at=now,
         refused_at=None,
         uninstall_requested_at=requested if remembered else None,
@@ -281,7 +292,7 @@ def suspend(organization: Organization | None) -> Organization | None:
     return replace(organization, state=State.SUSPENDED, bound_subdomain=None)
 
 
-def erase(organization: Organization) -> Organization:
+def erase(organization: Organization, now: float) -> Organization:
     """A tombstone: the secrets are gone."""
     return replace(
         organization,
@@ -292,4 +303,5 @@ def erase(organization: Organization) -> Organization:
         bound_subdomain=None,
         approved=False,
         ask_at=None,
+        uninstalled_at=now if organization.uninstalled_at is None else organization.uninstalled_at,
     )

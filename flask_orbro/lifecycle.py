@@ -6,6 +6,8 @@ and the platform's own word decides (:mod:`.inquiry`). What an operator says cou
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -20,19 +22,23 @@ from .installation import (
     Claim,
     Organization,
     State,
+    claim_asked,
     erase,
     is_due,
     matches,
-    may_ask,
     request_uninstall,
     suspend,
 )
 from .logs import get_logger
+from .schedule import may_ask
 from .stores.claims import ClaimStore
 from .stores.organizations import OrganizationStore
 from .verdicts import Outcome
 
 logger = get_logger(__name__)
+
+#: Calls of a process that wait for their turn, at most, where their claims have no room.
+QUEUE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ class Lifecycle:
         self._clock = clock
         self._announce = announce
         self._asks_later = asks_later
+        self._queue = threading.BoundedSemaphore(QUEUE)
 
     # What the platform, or somebody else, says.
 
@@ -78,7 +85,7 @@ class Lifecycle:
 
         :raises ServiceUnavailable: where it is not proven and there is no room for it to wait.
         """
-        claim = self._claim(call)
+        claim = self.claim(call)
         if matches(self._organizations.get(call.organization_id), claim):
             return
         if self._config.install_proof == "none":
@@ -91,13 +98,43 @@ class Lifecycle:
         asks = may_ask(claim.asked, claim.ask_at, self._clock())
         if asks and self._inquiry.prove(claim) is Outcome.ACCEPTED:
             return
-        if not kept:
+        if not kept and not self._waited_for_room(claim):
             raise ServiceUnavailable(
                 "Too many unproven installs wait; send it again later.",
                 reason="claims_full",
                 retry_after=60,
             )
         self._asks_later()
+
+    def _waited_for_room(self, claim: Claim) -> bool:
+        """Whether a claim is proven, or kept, after its call has waited in a queue.
+
+        So a genuine install gets through a flood, without being sent again. The queue is bounded, and so
+        is the time: the other threads are for callers who are somebody.
+        """
+        if not self._queue.acquire(blocking=False):
+            return False
+        try:
+            return self._proven_or_kept(claim)
+        finally:
+            self._queue.release()
+
+    def _proven_or_kept(self, claim: Claim) -> bool:
+        wait = self._config.proof_timeout
+        until = time.monotonic() + 2 * wait
+        outcome = self._inquiry.prove(claim, wait=wait)
+        if outcome is Outcome.ACCEPTED:
+            return True
+        if outcome is not None:
+            claim = claim_asked(claim, outcome, self._clock())
+        # One that is asked about in vain makes room.
+        for other in self._claims.of_organization(claim.organization_id):
+            if self._claims.add(claim):
+                return True
+            if time.monotonic() > until:
+                return False
+            self._inquiry.prove(other, wait=wait)
+        return self._claims.add(claim)
 
     def uninstalled(self, organization_id: str) -> None:
         """Remember an uninstall and ask about it at once; a claim that waits is never dropped.
@@ -143,13 +180,27 @@ class Lifecycle:
 
     # The operator's way out.
 
+    def waiting(self, organization_id: str) -> list[Claim]:
+        """What an operator can approve: the claims that wait, and what a pending organization came with."""
+        stored = self._organizations.get(organization_id)
+        found = self._claims.of_organization(organization_id)
+        if stored is None or stored.state is not State.PENDING or stored.shared_secret is None:
+            return found
+        came_with = Installed(
+            organization_id=organization_id,
+            shared_secret=stored.shared_secret,
+            user_id=stored.installed_user_id,
+            subdomain=stored.subdomain,
+        )
+        return [*found, self.claim(came_with)]
+
     def approve(self, claim: Claim, *, subdomain: str | None = None) -> Organization | None:
         """Trust a claim on an operator's word.
 
         :param subdomain: where the claim names none.
         """
         named = replace(claim, subdomain=claim.subdomain or subdomain)
-        self._inquiry.install(named, self._clock(), approved=True)
+        self._inquiry.install(named, self._organizations.get(claim.organization_id), approved=True)
         return self._organizations.get(claim.organization_id)
 
     def remove(self, organization_id: str) -> Organization | None:
@@ -159,13 +210,14 @@ class Lifecycle:
         """
         for claim in self._claims.of_organization(organization_id):
             self._claims.drop(claim)
-        before = self._organizations.get(organization_id)
-        after = self._organizations.change(organization_id, lambda current: current and erase(current))
+        before, now = self._organizations.get(organization_id), self._clock()
+        after = self._organizations.change(organization_id, lambda current: current and erase(current, now))
         if after is not None and before is not None and before.state is not State.UNINSTALLED:
             self._announce(signals.app_uninstalled, after)
         return after
 
-    def _claim(self, call: Installed) -> Claim:
+    def claim(self, call: Installed) -> Claim:
+        """What an ``installed`` call claims, before anybody was asked about it."""
         now = self._clock()
         parts = (call.organization_id, call.shared_secret, call.user_id or "", call.subdomain or "")
         return Claim(
@@ -188,7 +240,7 @@ class Lifecycle:
         elif bound is not None and bound.organization_id != claim.organization_id:
             logger.warning("An install of %s for a subdomain in use is ignored.", claim.organization_id)
         else:
-            self._inquiry.install(claim, self._clock())
+            self._inquiry.install(claim, stored)
 
     def _known(self, organization_id: str) -> Organization | None:
         organization = self._organizations.get(organization_id)

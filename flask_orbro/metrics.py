@@ -20,10 +20,16 @@ class Metrics(Protocol):
         """One verdict, remembered or asked for."""
 
     def remote(self, question: str, outcome: str, seconds: float) -> None:
-        """One question to the platform."""
+        """One question to the platform: ``question`` is the path of a verdict, ``proof`` or ``app_token``."""
 
     def call(self, method: str, outcome: str, seconds: float) -> None:
-        """One outbound call; ``outcome`` is ``2xx`` to ``5xx``, ``full`` or ``failed``."""
+        """One call to the platform; ``outcome`` is ``2xx`` to ``5xx``, ``full`` or ``failed``."""
+
+    def connection(self, name: str, method: str, outcome: str, seconds: float) -> None:
+        """One call by a connection; as :meth:`call`."""
+
+    def token(self) -> None:
+        """One app token made."""
 
 
 class NoMetrics:
@@ -39,6 +45,12 @@ class NoMetrics:
         pass
 
     def call(self, method: str, outcome: str, seconds: float) -> None:
+        pass
+
+    def connection(self, name: str, method: str, outcome: str, seconds: float) -> None:
+        pass
+
+    def token(self) -> None:
         pass
 
 
@@ -58,6 +70,13 @@ class PrometheusMetrics:
         self._calls = Histogram(
             "call_seconds", "Outbound calls, with all attempts.", ["method", "outcome"], **options
         )
+        self._connections = Histogram(
+            "connection_seconds",
+            "Calls by connections, with all attempts.",
+            ["connection", "method", "outcome"],
+            **options,
+        )
+        self._tokens = Counter("tokens", "App tokens made.", **options)
         self._remembered = self._verdicts.labels("yes")
         self._asked = self._verdicts.labels("no")
 
@@ -72,6 +91,12 @@ class PrometheusMetrics:
 
     def call(self, method: str, outcome: str, seconds: float) -> None:
         self._calls.labels(method, outcome).observe(seconds)
+
+    def connection(self, name: str, method: str, outcome: str, seconds: float) -> None:
+        self._connections.labels(name, method, outcome).observe(seconds)
+
+    def token(self) -> None:
+        self._tokens.inc()
 
 
 def make_metrics(enabled: bool) -> NoMetrics | PrometheusMetrics:

@@ -11,12 +11,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Boolean, DateTime, Double, Index, Integer, String, UniqueConstraint, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, registry
 
 #: Identifiers are compared byte by byte on every engine.
 Identifier = String(255).with_variant(mysql.VARCHAR(255, collation="utf8mb4_bin"), "mysql", "mariadb")
+#: SQLite counts up by itself in a column of this very type alone.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+#: A body as it came, which on MariaDB would else end at 64 KiB.
+Body = LargeBinary().with_variant(mysql.LONGBLOB, "mysql", "mariadb")
+LongText = Text().with_variant(mysql.MEDIUMTEXT(collation="utf8mb4_bin"), "mysql", "mariadb")
 
 
 def _utc_now() -> datetime:
@@ -35,7 +52,7 @@ class ConnectAppClientInfoMixin:
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     organization_id: Mapped[str] = mapped_column(Identifier, nullable=False, unique=True)
     shared_secret: Mapped[str] = mapped_column(String(1024), nullable=False)
-    subdomain: Mapped[str | None] = mapped_column(String(255))
+    subdomain: Mapped[str | None] = mapped_column(String(255), index=True)
     installed_user_id: Mapped[str | None] = mapped_column(Identifier, index=True)
     created_time: Mapped[datetime | None] = mapped_column(DateTime, default=_utc_now)
     updated_time: Mapped[datetime | None] = mapped_column(DateTime, default=_utc_now, onupdate=_utc_now)
@@ -52,6 +69,9 @@ class ConnectAppClientInfoMixin:
     ask_at: Mapped[float | None] = mapped_column(Double, index=True)
     enabled: Mapped[bool | None] = mapped_column(Boolean)
     approved: Mapped[bool] = mapped_column(Boolean, nullable=False, server_default=false())
+    uninstalled_at: Mapped[float | None] = mapped_column(Double, index=True)
+    last_seen_at: Mapped[float | None] = mapped_column(Double)
+    history: Mapped[str | None] = mapped_column(Text)
     version: Mapped[int] = mapped_column(Integer, nullable=False, server_default="0")
 
     def __repr__(self) -> str:
@@ -86,16 +106,60 @@ class ConnectAppClaimMixin:
         return f"<{type(self).__name__} {self.organization_id!r} asked {self.asked}>"
 
 
+class ConnectAppDeliveryMixin:
+    """A delivery of the platform: one row each, committed before it is acknowledged.
+
+    :class:`flask_orbro.stores.inbox.DeliveryRecord` tells what the columns mean. Every query finds its
+    rows by one of the indexes, so that a full inbox costs what an empty one does.
+    """
+
+    __tablename__ = "connect_app_delivery"
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    organization_id: Mapped[str] = mapped_column(Identifier, nullable=False)
+    user_id: Mapped[str | None] = mapped_column(Identifier)
+    event: Mapped[str | None] = mapped_column(Identifier)
+    path: Mapped[str] = mapped_column(String(255), nullable=False)
+    payload: Mapped[bytes] = mapped_column(Body, nullable=False)
+    headers: Mapped[str] = mapped_column(LongText, nullable=False)
+    trace_id: Mapped[str] = mapped_column(String(64), nullable=False)
+    digest: Mapped[str] = mapped_column(String(64), nullable=False)
+    unique_digest: Mapped[str | None] = mapped_column(String(64))
+    duplicate_of: Mapped[int | None] = mapped_column(BigInteger)
+    received_at: Mapped[float] = mapped_column(Double, nullable=False)
+    state: Mapped[str] = mapped_column(String(16), nullable=False)
+    attempts: Mapped[int] = mapped_column(Integer, nullable=False, server_default="0")
+    next_attempt_at: Mapped[float | None] = mapped_column(Double)
+    lease: Mapped[str | None] = mapped_column(String(32))
+    progress: Mapped[str | None] = mapped_column(LongText)
+    last_error: Mapped[str | None] = mapped_column(LongText)
+    duration: Mapped[float | None] = mapped_column(Double)
+
+    @declared_attr.directive
+    @classmethod
+    def __table_args__(cls) -> tuple[Any, ...]:
+        return (
+            UniqueConstraint("unique_digest", name="uq_connect_app_delivery"),
+            Index("ix_connect_app_delivery_next_attempt_at", "next_attempt_at"),
+            Index("ix_connect_app_delivery_state", "state", "id"),
+            Index("ix_connect_app_delivery_organization_id", "organization_id", "id"),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.state}>"
+
+
 @dataclass(frozen=True)
 class Models:
     """The mapped classes of one app's database."""
 
     client_info: Any
     claim: Any
+    delivery: Any
 
     @property
     def tables(self) -> list[Any]:
-        return [self.client_info.__table__, self.claim.__table__]
+        return [self.client_info.__table__, self.claim.__table__, self.delivery.__table__]
 
 
 _mapping = threading.Lock()
@@ -109,7 +173,11 @@ def map_models(base: Any, client_info: type | None = None) -> Models:
     """
     with _mapping:
         info = client_info or _mapped(base, ConnectAppClientInfoMixin, "ConnectAppClientInfo")
-        return Models(info, _mapped(base, ConnectAppClaimMixin, "ConnectAppClaim"))
+        return Models(
+            info,
+            _mapped(base, ConnectAppClaimMixin, "ConnectAppClaim"),
+            _mapped(base, ConnectAppDeliveryMixin, "ConnectAppDelivery"),
+        )
 
 
 def _mapped(base: Any, mixin: Any, name: str) -> Any:

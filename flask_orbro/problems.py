@@ -64,7 +64,11 @@ def handle_api_error(
 
 def _problem_where_ours(error: HTTPException) -> Any:
     state = get_state()
-    ours = request.path in {*state.descriptor.lifecycle.values(), state.config.descriptor_url}
+    ours = request.path in {
+        *state.descriptor.lifecycle.values(),
+        state.config.descriptor_url,
+        *state.inbox_resources,
+    }
     return problem_response(error) if ours or any(map(_is_below, state.apis)) else error
 
 

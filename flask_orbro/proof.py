@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from .config import Config
 from .flight import SingleFlight
 from .http import HttpPool, Unreachable
 from .logs import get_logger
+from .metrics import Metrics
 from .protocol import CONNECT_PATH, mint_app_token, organization_origin
 from .server_clock import ServerClock
 from .verdicts import Outcome, read_verdict
@@ -27,10 +29,11 @@ class Prover:
     ``iss`` to the secret is assumed; the platform documents none of it.
     """
 
-    def __init__(self, config: Config, http: HttpPool, clock: ServerClock) -> None:
+    def __init__(self, config: Config, http: HttpPool, clock: ServerClock, metrics: Metrics) -> None:
         self._config = config
         self._http = http
         self._clock = clock
+        self._metrics = metrics
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._stored_slots = threading.BoundedSemaphore(AT_ONCE)
         self._flights: SingleFlight[Outcome | None] = SingleFlight()
@@ -73,6 +76,14 @@ class Prover:
         return self._flights(question, ask)
 
     def _ask(self, organization_id: str, subdomain: str, shared_secret: str, user_id: str | None) -> Outcome:
+        began = time.monotonic()
+        outcome = self._answer(organization_id, subdomain, shared_secret, user_id)
+        self._metrics.remote("proof", outcome.value, time.monotonic() - began)
+        return outcome
+
+    def _answer(
+        self, organization_id: str, subdomain: str, shared_secret: str, user_id: str | None
+    ) -> Outcome:
         token = mint_app_token(
             client_id=self._config.client_id,
             shared_secret=shared_secret,

@@ -19,6 +19,7 @@ class ServerClock:
         self._clock = clock
         #: How far the platform's clock is ahead of ours, in seconds.
         self.skew = 0.0
+        self._observed = ""
 
     def __call__(self) -> float:
         """The platform's time, in seconds since the epoch."""
@@ -30,8 +31,9 @@ class ServerClock:
 
     def observe(self, date: str | None) -> None:
         """Learn from a ``Date`` header; one that cannot be read tells nothing."""
-        if date is None:
+        if date is None or date == self._observed:  # many answers of one second
             return
+        self._observed = date
         try:
             ahead = parsedate_to_datetime(date).timestamp() - self._clock()
         except (TypeError, ValueError, OverflowError):

@@ -1,6 +1,6 @@
 """Signals, sent after the change they tell of is committed. The sender is the Flask app.
 
-Each carries ``organization``, an :class:`~flask_orbro.installation.OrganizationInfo`.
+Those of an app carry ``organization``, an :class:`~flask_orbro.installation.OrganizationInfo`.
 """
 
 from __future__ import annotations
@@ -17,3 +17,6 @@ app_uninstalled = _signals.signal("app-uninstalled")
 app_enabled = _signals.signal("app-enabled")
 #: The platform said so; it cannot be proven.
 app_disabled = _signals.signal("app-disabled")
+
+#: A delivery was given up; carries ``delivery``, a :class:`~flask_orbro.Delivery`, and the last ``error``.
+delivery_dead = _signals.signal("delivery-dead")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask, current_app
 
 from .authenticator import Authenticator
+from .client_info import ClientInfoDataStore
 from .config import Config
+from .connections import ConnectionRegistry
+from .crypto import KeyRing
 from .descriptor import Descriptor
+from .erasure import Erasure
 from .errors import NotInitializedError
+from .event_loop import LoopThread
 from .http import HttpPool
 from .inquiry import Inquiry
 from .lifecycle import Lifecycle
@@ -19,8 +25,10 @@ from .models import Models
 from .platform import Platform
 from .stores.claims import ClaimStore
 from .stores.organizations import OrganizationStore
+from .stores.presence import Presence
+from .stores.rotation import Rotation
 from .sweeper import Sweeper
-from .webhooks import WebhookVerifier
+from .webhooks import Inbox, WebhookVerifier
 
 EXTENSION = "orbro"
 
@@ -33,23 +41,39 @@ class OrbroState:
     descriptor: Descriptor
     models: Models = field(repr=False)
     http: HttpPool = field(repr=False)
+    keys: KeyRing = field(repr=False)
+    loop_thread: LoopThread = field(repr=False)
     organizations: OrganizationStore = field(repr=False)
     claims: ClaimStore = field(repr=False)
+    client_info: ClientInfoDataStore = field(repr=False)
+    presence: Presence = field(repr=False)
+    rotation: Rotation = field(repr=False)
+    erasure: Erasure = field(repr=False)
     inquiry: Inquiry = field(repr=False)
     lifecycle: Lifecycle = field(repr=False)
     authenticator: Authenticator = field(repr=False)
     webhooks: WebhookVerifier = field(repr=False)
     platform: Platform = field(repr=False)
+    connections: ConnectionRegistry = field(repr=False)
+    #: Ask about everything that is due, erase what is past its retention; when the next thing is due.
+    sweep: Callable[[], float | None] = field(repr=False)
     sweeper: Sweeper = field(repr=False)
+    inbox: Inbox = field(repr=False)
     metrics: NoMetrics | PrometheusMetrics = field(repr=False)
 
     #: The restx APIs whose errors are problem documents, as :meth:`OrbroConnect.init_api` was told.
     apis: list[Any] = field(default_factory=list, repr=False)
+    #: The inbox's Resources by path, and the namespaces that document them.
+    inbox_resources: dict[str, Any] = field(default_factory=dict, repr=False)
+    inbox_namespaces: list[Any] = field(default_factory=list, repr=False)
 
     def close(self) -> None:
-        """Stop the thread and close the connections."""
+        """Stop the threads, once what is under way is done, and close the connections."""
         self.sweeper.stop()
+        self.inbox.close()
         self.http.close()
+        self.connections.close()
+        self.loop_thread.close()
 
 
 def get_state(app: Flask | None = None) -> OrbroState:

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from .errors import ConfigurationError
 from .models import Models, base_of, map_models, own_models
-from .stores.cache import Cache, MemoryCache, RedisCache, redis_cache_from_url
-from .stores.organizations import SessionFactory
+from .stores.cache import Cache, MemoryCache
+from .stores.redis_cache import RedisCache, redis_cache_from_url
+from .stores.transactions import SessionFactory
 
 SQLITE_FILE = "orbro.sqlite"
 

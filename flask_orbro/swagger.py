@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from apispec import APISpec
@@ -10,6 +10,21 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask_restx import fields
 from flask_restx.utils import merge
 from marshmallow import Schema
+from werkzeug.http import HTTP_STATUS_CODES
+
+from .errors import (
+    PROBLEM_JSON,
+    ContentTooLarge,
+    InvalidRequest,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    ProblemError,
+    ServiceUnavailable,
+    TooManyRequests,
+    UnsupportedMediaType,
+    problem,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,11 +64,18 @@ _ANSWERS = {
     401: "No credential, or a bad one",
     403: "The credential is good, but not enough",
     404: "What the request names is not here",
+    409: "It is in conflict with what is there",
     413: "The body is too large",
     415: "The body is not declared as JSON",
-    429: "The platform limits requests",
-    503: "The platform cannot be asked now",
+    429: "Too many requests; see `Retry-After`",
+    502: "A back end refuses what the app asks of it",
+    503: "It cannot be decided now; see `Retry-After`",
 }
+_ERRORS: tuple[type[ProblemError], ...] = (
+    *(InvalidRequest, NotAuthenticated, NotAllowed, NotFound),
+    *(ContentTooLarge, UnsupportedMediaType, TooManyRequests, ServiceUnavailable),
+)
+_CODES = {error.code: error.default_reason for error in _ERRORS}
 _ORGANIZATION = {
     "origin": {
         "in": "query",
@@ -71,24 +93,44 @@ _ORGANIZATION = {
 class ProblemField(fields.Raw):  # type: ignore[misc]
     """The problem document, written out where it is answered: it needs no registered model."""
 
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__()
+        code = _CODES.get(status) or HTTP_STATUS_CODES[status].lower().replace(" ", "_")
+        self._example = problem(status, f"{words}.", code)
+
     def schema(self) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "required": ["type", "title", "status", "detail", "code"],
-            "properties": {
-                "type": {"type": "string", "example": "about:blank"},
-                "title": {"type": "string", "example": "Unauthorized"},
-                "status": {"type": "integer", "example": 401},
-                "detail": {"type": "string", "example": "This token has expired."},
-                "code": {"type": "string", "example": "token_expired"},
-                "errors": {"type": "object", "description": "Faults by member."},
-            },
+        properties: dict[str, Any] = {
+            name: {"type": "integer" if name == "status" else "string", "example": value}
+            for name, value in self._example.items()
         }
+        errors = {"type": "object", "description": "Faults by member, where the input has any."}
+        return {"type": "object", "required": list(properties), "properties": properties | {"errors": errors}}
+
+
+#: What an operation with documented errors answers: flask-restx itself would name JSON alone.
+PRODUCES = ["application/json", PROBLEM_JSON]
 
 
 def problems(*statuses: int) -> dict[str, tuple[str, Any]]:
     """Error answers for ``doc(responses=…)``, each a problem document (RFC 9457)."""
-    return {str(status): (_ANSWERS[status], ProblemField()) for status in statuses}
+    return _problems({status: _ANSWERS[status] for status in statuses})
+
+
+def _problems(words: Mapping[int, str]) -> dict[str, tuple[str, Any]]:
+    return {str(status): (text, ProblemField(status, text)) for status, text in words.items()}
+
+
+def answers_problems(*statuses: int, words: Mapping[int, str] | None = None) -> Callable[[F], F]:
+    """Document the error answers of a method of a Resource, each a problem document.
+
+    :param words: more statuses, or the usual ones, in words of your own.
+    """
+    responses = problems(*statuses) | _problems(words or {})
+
+    def decorator(view: F) -> F:
+        return _document(view, {"responses": responses, "produces": PRODUCES})
+
+    return decorator
 
 
 def document_credentials(view: F, kinds: Iterable[str], *, optional: bool) -> F:
@@ -106,7 +148,11 @@ def document_credentials(view: F, kinds: Iterable[str], *, optional: bool) -> F:
         doc["params"] = _ORGANIZATION
     if optional:
         security.append({})
-    doc |= {"security": security, "responses": problems(*sorted(statuses))}
+    doc |= {"security": security, "responses": problems(*sorted(statuses)), "produces": PRODUCES}
+    return _document(view, doc)
+
+
+def _document(view: F, doc: dict[str, Any]) -> F:
     view.__apidoc__ = merge(getattr(view, "__apidoc__", {}) or {}, doc)  # type: ignore[attr-defined]
     return view
 
@@ -123,3 +169,12 @@ def schema_model(api: Any, name: str, schema: Schema | type[Schema]) -> Any:
         if other != name:
             api.schema_model(other, definition)
     return api.schema_model(name, definitions[name])
+
+
+def schema_params(schema: Schema | type[Schema]) -> dict[str, Any]:
+    """A marshmallow schema as query parameters, for ``doc(params=…)``."""
+    plugin = MarshmallowPlugin()
+    APISpec("", "", "2.0", plugins=[plugin])
+    assert plugin.converter is not None
+    found = plugin.converter.schema2parameters(schema, location="query")
+    return {parameter["name"]: parameter for parameter in found}

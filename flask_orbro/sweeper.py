@@ -14,6 +14,16 @@ logger = get_logger(__name__)
 NAPS = (0.25, 60.0)
 
 
+def one_after_another(*sweeps: Callable[[], float | None]) -> Callable[[], float | None]:
+    """One sweep of several."""
+
+    def sweep() -> float | None:
+        due = [at for at in [one() for one in sweeps] if at is not None]
+        return min(due, default=None)
+
+    return sweep
+
+
 class Sweeper:
     """:param sweep: asks about what is due and returns when the next question is due, or ``None``.
     :param clock: seconds since the epoch.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
 from .protocol import CONNECT_PATH, OPEN_API_PATH, USER_PATH
 
 TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105 - an error code of the platform
+#: Seconds; a platform that asks for more is believed so far.
+MAX_RETRY_AFTER = 3600.0
 
 
 class Outcome(Enum):
@@ -83,9 +86,15 @@ def read_verdict(path: str, status: int, headers: Mapping[str, str], body: bytes
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """``Retry-After`` in seconds where it is a number of them, bounded to an hour."""
+    """``Retry-After`` in seconds, bounded to an hour; a date is taken as so long after the answer's own."""
     value = headers.get("retry-after", "")
-    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None
+    if value.isascii() and value.isdigit():
+        return min(float(value), MAX_RETRY_AFTER)
+    try:
+        wanted, now = (parsedate_to_datetime(date) for date in (value, headers.get("date", "")))
+        return min(max((wanted - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def error_code(body: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """Calling the platform: a fresh token on a warm connection, and an answer or a typed error."""
 
-from .client import AsyncPlatformClient as AsyncPlatformClient
-from .client import PlatformClient as PlatformClient
+from .clients import AsyncPlatformClient as AsyncPlatformClient
+from .clients import PlatformClient as PlatformClient
 from .response import PlatformResponse as PlatformResponse
 from .service import Platform as Platform
 from .token_util import TokenUtil as TokenUtil

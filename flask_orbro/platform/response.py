@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx2
 
-from ..errors import PlatformRateLimited, PlatformRefused, PlatformUnavailable
+from ..errors import PlatformInvalidResponse, PlatformRateLimited, PlatformRefused, PlatformUnavailable
 from ..verdicts import error_code, retry_after
 
 
 class PlatformResponse(httpx2.Response):
-    """The HTTP library's response; only :meth:`raise_for_status` speaks the platform's language."""
+    """The HTTP library's response; only its errors are this library's own."""
 
     def raise_for_status(self) -> PlatformResponse:
         """:returns: itself, where the platform answered 1xx to 3xx.
@@ -26,13 +28,29 @@ class PlatformResponse(httpx2.Response):
                 retry_after=retry_after(self.headers) or 1,
             )
         if self.status_code >= 500:
-            raise PlatformUnavailable(f"The platform answered {self.status_code}.", retry_after=1)
+            raise PlatformUnavailable(
+                f"The platform answered {self.status_code}.", retry_after=retry_after(self.headers) or 1
+            )
         raise PlatformRefused(
             f"The platform answered {self.status_code}.",
             status=self.status_code,
             error_code=error_code(self.content) if self.is_stream_consumed else None,
             request_id=self.headers.get("x-request-id"),
         )
+
+    def json(self, **options: Any) -> Any:
+        """The body, read as JSON.
+
+        :raises PlatformInvalidResponse: a ``ValueError`` too, where it is none: an empty one, or a page.
+        """
+        try:
+            return super().json(**options)
+        except (ValueError, RecursionError):
+            kind = self.headers.get("content-type", "no type")
+            asked = f"{self.request.method} {self.request.url.path}"
+            raise PlatformInvalidResponse(
+                f"The platform answered {asked} with {self.status_code} and no JSON, but {kind:.80}."
+            ) from None
 
 
 def as_platform_response(response: httpx2.Response) -> PlatformResponse:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx2
 
 from ..bulkhead import Bulkhead
 from ..config import Config
 from ..errors import ConfigurationError, NotAllowed
+from ..event_loop import LoopThread
 from ..http import HttpPool
 from ..inquiry import Inquiry
-from ..installation import Organization
+from ..installation import Organization, State
 from ..metrics import Metrics
-from ..protocol import organization_origin
+from ..protocol import is_identifier, organization_origin, subdomain_label
 from ..retry import RetryPolicy
 from ..server_clock import ServerClock
 from ..stores.claims import ClaimStore
 from ..stores.organization_cache import OrganizationCache
 from ..stores.organizations import OrganizationStore
+from ..token_auth import TokenAuth
 from ..verdicts import TOKEN_EXPIRED, error_code
-from .auth import TokenAuth
-from .client import AsyncPlatformClient, Calling, PlatformClient
+from .clients import AsyncPlatformClient, PlatformCalling, PlatformClient
 from .token_util import TokenUtil
 from .tokens import AppTokens
 
-_Made = tuple[Calling, str, str, httpx2.Auth]
+_Made = tuple[PlatformCalling, str, str, httpx2.Auth]
 
 
 class Platform:
@@ -41,6 +44,7 @@ class Platform:
         inquiry: Inquiry,
         metrics: Metrics,
         platform_clock: ServerClock,
+        home: Callable[[], LoopThread | None],
     ) -> None:
         self._config = config
         self.tokens = tokens
@@ -49,16 +53,17 @@ class Platform:
         self._claims = claims
         self._inquiry = inquiry
         self._platform_clock = platform_clock
-        self._calling = Calling(
+        self._calling = PlatformCalling(
             http=http,
             retries=RetryPolicy(attempts=config.call_attempts, budget=config.call_budget),
             bulkhead=Bulkhead(config.calls_per_organization),
-            metrics=metrics,
-            platform_clock=platform_clock,
+            count=metrics.call,
+            home=home,
+            clock=platform_clock,
         )
         root = f"{config.platform_scheme}://{config.platform_host}"
         self.token_util = TokenUtil(
-            config, platform_clock, PlatformClient(self._calling, root, "", httpx2.Auth())
+            config, platform_clock, PlatformClient(self._calling, root, "", httpx2.Auth()), metrics
         )
 
     def client_for(self, organization_id: str) -> PlatformClient:
@@ -88,11 +93,13 @@ class Platform:
 
         :raises NotAllowed: where there is none, or more than one.
         """
-        if subdomain is not None:
-            bound = self._organization_cache.bound_to(subdomain.lower())
+        found: list[Organization] = []
+        label = subdomain_label(subdomain) if isinstance(subdomain, str) else None
+        if label is not None:
+            bound = self._organization_cache.bound_to(label)
             found = [bound] if bound is not None else []
-        else:
-            found = self._organizations.active_by_user(user_id or "")
+        elif subdomain is None and user_id is not None and is_identifier(user_id):
+            found = self._organizations.active_by_user(user_id)
         if len(found) != 1:
             raise NotAllowed("No organization, or more than one, is meant.", reason="unknown_organization")
         return found[0].organization_id
@@ -107,6 +114,7 @@ class Platform:
         auth = TokenAuth(
             lambda: self.tokens.get(organization),
             lambda refused, response: self._renewed(organization, refused, response),
+            at_hand=lambda: not self.tokens.shared,
         )
         return self._calling, origin, organization.organization_id, auth
 
@@ -121,8 +129,10 @@ class Platform:
         return self._calling, origin, "", TokenAuth(lambda: token, lambda _refused, _response: None)
 
     def _usable(self, organization_id: str) -> Organization:
-        organization = self._organization_cache.get(organization_id)
-        if organization is not None and organization.is_active:
+        # What no organization can be called is not looked for: a database might not take it.
+        known = is_identifier(organization_id)
+        organization = self._organization_cache.get(organization_id) if known else None
+        if organization is not None and organization.state in (State.ACTIVE, State.PENDING):
             organization = self._inquiry.bound(organization)
         if organization is None or not organization.is_active:
             raise NotAllowed("This organization has not installed the app.", reason="unknown_organization")

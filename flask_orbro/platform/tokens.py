@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..config import Config
 from ..crypto import KeyedHash, derive_key
 from ..flight import SingleFlight
 from ..installation import Organization
-from ..protocol import mint_app_token
-from ..server_clock import ServerClock
+from ..protocol import is_identifier, mint_app_token, token_expiry
+from ..server_clock import NOISE, ServerClock
 from ..stores.cache import OthersTooSlow, SealedCache
 
 
@@ -22,41 +23,96 @@ class ConnectAppToken:
     access_token: str = field(repr=False)
 
 
-class TokenStore:
-    """Where app tokens are kept: sealed, by a name that tells nothing, until they expire.
+@dataclass(frozen=True)
+class Mark:
+    """What a token was minted with.
 
-    :param life: how long a token is kept where nothing else is said, in seconds.
+    :param secret: tells the secret without showing it; empty: made elsewhere, and good for any.
+    :param skew: how far the platform's clock was ahead, in seconds.
     """
 
-    def __init__(self, cache: SealedCache, *, life: float) -> None:
+    secret: str = ""
+    skew: float = 0.0
+
+
+class TokenStore:
+    """Where app tokens are kept: sealed, by a name that tells nothing, until shortly before they expire.
+
+    :param clock: the platform's.
+    :param life: how long a token is kept that does not tell when it expires, in seconds.
+    :param leeway: how long before it expires a token is kept no more, in seconds.
+    """
+
+    def __init__(self, cache: SealedCache, clock: Callable[[], float], *, life: float, leeway: float) -> None:
         self._cache = cache
+        self._clock = clock
         self._life = life
+        self._leeway = leeway
 
     def get_token(self, organization_id: str) -> ConnectAppToken | None:
         """The token that is kept for an organization, or ``None``."""
-        kept = self._cache.get(self._cache.name(organization_id))
+        kept = self._kept(organization_id)
         return None if kept is None else ConnectAppToken(organization_id, kept["token"])
 
-    def set_token(self, token: ConnectAppToken, expires_in: float | None = None) -> None:
-        """Keep a token for ``expires_in`` seconds."""
-        self.keep(token, made_with="", expires_in=self._life if expires_in is None else expires_in)
+    def set_token(
+        self,
+        token: ConnectAppToken | Mapping[str, str],
+        expires: float | None = None,
+        *,
+        expires_in: float | None = None,
+    ) -> None:
+        """Keep a token, in place of the one that is kept for its organization.
+
+        It is never kept longer than until ``ORBRO_TOKEN_LEEWAY`` before the expiry that it names itself.
+
+        :param token: or a mapping with ``organization_id`` and ``access_token``.
+        :param expires: milliseconds, as the old SDK says it.
+        :param expires_in: seconds; it wins over ``expires``.
+        :raises ValueError: where it names no organization, or no token.
+        """
+        if not isinstance(token, ConnectAppToken):
+            token = ConnectAppToken(token.get("organization_id", ""), token.get("access_token", ""))
+        if not is_identifier(token.organization_id) or not token.access_token:
+            raise ValueError("A token is kept for an organization: it needs both.")
+        life = self._life if expires is None else expires / 1000
+        bounds = [life if expires_in is None else expires_in]
+        expiry = token_expiry(token.access_token)
+        if expiry is not None:
+            bounds.append(expiry - self._leeway - self._clock())
+        self.keep(token, Mark(), expires_in=min(bounds))
 
     def delete(self, organization_id: str) -> None:
         """Drop the token of an organization; there need not be one."""
-        self._cache.delete(self._cache.name(organization_id))
+        if is_identifier(organization_id):
+            self._cache.delete(self._cache.name(organization_id))
 
-    def keep(self, token: ConnectAppToken, *, made_with: str, expires_in: float) -> None:
-        """:param made_with: tells the secret it was minted with, without showing it."""
-        kept = {"token": token.access_token, "made_with": made_with}
-        self._cache.set(self._cache.name(token.organization_id), kept, expires_in)
+    def erase(self, organization_id: str) -> int:
+        """As :meth:`delete`. :returns: whether there was one: 1 or 0."""
+        there = self.get_token(organization_id) is not None
+        self.delete(organization_id)
+        return int(there)
 
-    def made_with(self, organization_id: str, made_with: str) -> str | None:
-        """The kept token, unless it was minted with another secret."""
-        kept = self._cache.get(self._cache.name(organization_id))
-        if kept is None or kept["made_with"] not in ("", made_with):
+    def keep(self, token: ConnectAppToken, mark: Mark, *, expires_in: float) -> None:
+        """Keep a token; for no time at all, none."""
+        name = self._cache.name(token.organization_id)
+        if expires_in > 0:
+            kept = {"token": token.access_token, "secret": mark.secret, "skew": mark.skew}
+            self._cache.set(name, kept, expires_in)
+        else:
+            self._cache.delete(name)
+
+    def marked(self, organization_id: str, mark: Mark) -> str | None:
+        """The kept token, unless it was minted with another secret or at another time than we think it is."""
+        kept = self._kept(organization_id)
+        if kept is None:
             return None
+        # Each process measures the platform's clock a little differently.
+        same = kept["secret"] == mark.secret and abs(kept["skew"] - mark.skew) <= NOISE
         token: str = kept["token"]
-        return token
+        return token if same or not kept["secret"] else None
+
+    def _kept(self, organization_id: str) -> dict[str, Any] | None:
+        return self._cache.get(self._cache.name(organization_id)) if is_identifier(organization_id) else None
 
 
 class AppTokens:
@@ -75,37 +131,38 @@ class AppTokens:
         self._count = count
         self._digest = KeyedHash(derive_key(config.client_secret, "token:secret"))
         self._flights: SingleFlight[str] = SingleFlight()
-        self.store = TokenStore(cache, life=self._life)
+        self._life = config.token_lifetime - config.token_leeway
+        self.store = TokenStore(cache, platform_clock, life=self._life, leeway=config.token_leeway)
 
     @property
-    def _life(self) -> float:
-        return self._config.token_lifetime - self._config.token_leeway
+    def shared(self) -> bool:
+        """Whether looking a token up asks a server."""
+        return self._cache.shared
 
     def get(self, organization: Organization) -> str:
         """A token that the platform takes for a while yet."""
-        return self.store.made_with(
-            organization.organization_id, self._made_with(organization)
-        ) or self.renew(organization, refused=None)
+        kept = self.store.marked(organization.organization_id, self._mark(organization))
+        return kept or self.renew(organization, refused=None)
 
     def renew(self, organization: Organization, *, refused: str | None) -> str:
         """A token other than the refused one: another thread or process may have made it already."""
-        made_with = self._made_with(organization)
+        mark = self._mark(organization)
 
         def known() -> str | None:
-            kept = self.store.made_with(organization.organization_id, made_with)
+            kept = self.store.marked(organization.organization_id, mark)
             return None if kept == refused else kept
 
         def mint() -> str:
             name = self._cache.name(organization.organization_id)
             try:
                 with self._cache.turn(name, known, patience=1.0) as found:
-                    return found or self._mint(organization, made_with)
+                    return found or self._mint(organization, mark)
             except OthersTooSlow:
-                return self._mint(organization, made_with)
+                return self._mint(organization, mark)
 
-        return known() or self._flights(f"{organization.organization_id}:{made_with}", mint)
+        return known() or self._flights(f"{organization.organization_id}:{mark}", mint)
 
-    def _mint(self, organization: Organization, made_with: str) -> str:
+    def _mint(self, organization: Organization, mark: Mark) -> str:
         token = mint_app_token(
             client_id=self._config.client_id,
             shared_secret=organization.shared_secret or "",
@@ -114,12 +171,9 @@ class AppTokens:
             lifetime=self._config.token_lifetime,
         )
         self._count()
-        self.store.keep(
-            ConnectAppToken(organization.organization_id, token),
-            made_with=made_with,
-            expires_in=self._life,
-        )
+        kept = ConnectAppToken(organization.organization_id, token)
+        self.store.keep(kept, mark, expires_in=self._life)
         return token
 
-    def _made_with(self, organization: Organization) -> str:
-        return self._digest(organization.shared_secret or "", f"{self._clock.skew:.0f}")
+    def _mark(self, organization: Organization) -> Mark:
+        return Mark(self._digest(organization.shared_secret or ""), self._clock.skew)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from flask import Flask, Response, current_app, g, jsonify, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from .errors import FieldError, PlatformRefusal, SimulatorError, bad_request, not_found
@@ -45,17 +46,19 @@ def create_app(platform: Platform | None = None, base_name: str = "orbro.localho
     :raises FieldError: ``base_name`` is not a DNS name.
     """
     from .api import api
+    from .backends import backends
     from .control import control
 
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.extensions[_KEY] = Runtime(platform or Platform(), Hosts(base_name), threading.Event())
     app.before_request(_enter)
-    app.after_request(_log)
+    app.after_request(_leave)
     app.register_error_handler(PlatformRefusal, _refused)
     app.register_error_handler(SimulatorError, _impossible)
     app.register_error_handler(HTTPException, _http_error)
     app.register_blueprint(api)
+    app.register_blueprint(backends)
     app.register_blueprint(control)
     return app
 
@@ -95,6 +98,11 @@ def is_control(path: str) -> bool:
     return path == "/" or path == "/simulator" or path.startswith("/simulator/")
 
 
+def is_backend(path: str) -> bool:
+    """:returns: whether the path belongs to a stand-in for another back end."""
+    return path.startswith("/backends/")
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
@@ -112,7 +120,9 @@ def _enter() -> Response | None:
     answer = None if fault is None else _apply(fault, here)
     if answer is not None:
         return answer
-    if g.place.kind == "organization":
+    if is_backend(request.path):
+        known = g.place.kind == "loopback"
+    elif g.place.kind == "organization":
         known = here.platform.find_organization(g.place.subdomain) is not None
     else:
         known = g.place.kind == "root"
@@ -136,25 +146,38 @@ def _apply(fault: Fault, here: Runtime) -> Response | None:
         body = {"error_code": "FAULT", "message": "A fault of the simulator."}
     text = body if isinstance(body, str) else json.dumps(body)
     kind = kind or ("text/html; charset=utf-8" if isinstance(body, str) else "application/json")
-    response = Response(text, status, fault.headers, content_type=kind)
+    response = _AsWritten(text, status, fault.headers, content_type=kind)
     if fault.redirect is not None:
         response.headers["Location"] = fault.redirect
-        response.autocorrect_location_header = False
     return response
+
+
+class _AsWritten(Response):
+    """An answer whose ``Location`` need not be one."""
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:
+        location = self.headers.pop("Location", None)
+        headers = super().get_wsgi_headers(environ)
+        if location is not None:
+            headers["Location"] = location
+        return headers
 
 
 def _drop() -> Response:
     g.dropped = True
+    # Goes nowhere: the connection is shut. A client without one (Flask's own) sees it.
+    return Response("dropped", 502, content_type="text/plain")
+
+
+def _shut_connection() -> None:
     for name in ("werkzeug.socket", "gunicorn.socket"):
         connection = request.environ.get(name)
         if isinstance(connection, socket.socket):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-    # Goes nowhere: the connection is shut. A client without one (Flask's own) sees it.
-    return Response("dropped", 502, content_type="text/plain")
 
 
-def _log(response: Response) -> Response:
+def _leave(response: Response) -> Response:
     if not is_control(request.path):
         runtime().platform.log(
             request.method,
@@ -163,6 +186,8 @@ def _log(response: Response) -> Response:
             0 if g.get("dropped") else response.status_code,
             has_authorization="HTTP_AUTHORIZATION" in request.environ,
         )
+    if g.get("dropped"):
+        _shut_connection()  # last, so that whoever notices finds the request in the log
     return response
 
 

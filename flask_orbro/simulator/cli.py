@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from .models import TAMPERS
+
 if TYPE_CHECKING:
     import httpx2
 
     from .server import SimulatorServer
 
 _TIMEOUT = 60.0
-_KINDS = click.Choice(["user", "connect", "open-api", "webhook"])
-_WHO = click.Choice(["user", "connect", "open-api", "webhook", "nobody"])
+#: For a burst of deliveries, in seconds.
+_LONG = 3600.0
+_KINDS = click.Choice(["user", "connect", "open-api", "webhook", "entra"])
+_WHO = click.Choice(["user", "connect", "open-api", "webhook", "entra", "nobody"])
 
 
 @click.command("simulator")
@@ -52,9 +56,11 @@ def _announce(server: SimulatorServer) -> None:
     click.echo("An imitation of the platform, for development; never expose it.")
     click.echo(f"Organizations  http://{{subdomain}}.{server.platform_host}")
     click.echo(f"Control API    {server.url}")
+    click.echo(f"Tokens         {server.url}/simulator/tokens")
     click.echo("Give the app these settings:")
     click.echo(f"  ORBRO_PLATFORM_HOST={server.platform_host}")
     click.echo("  ORBRO_PLATFORM_SCHEME=http")
+    click.echo(f"Stand-ins for other back ends are below {server.url}/backends")
     click.echo("Ctrl-C ends it.")
 
 
@@ -73,7 +79,9 @@ class Driver:
         :raises click.ClickException: it cannot be reached or refuses.
         """
         body = {name: value for name, value in fields.items() if value is not None}
-        response = _request("the simulator", "POST", f"{self.simulator}/simulator/{what}", json=body)
+        url = f"{self.simulator}/simulator/{what}"
+        timeout = _LONG if what == "deliveries" else _TIMEOUT
+        response = _request("the simulator", "POST", url, json=body, timeout=timeout)
         try:
             answer = response.json()
         except ValueError:
@@ -96,6 +104,16 @@ class Driver:
         milliseconds = answer["elapsed"] * 1000
         click.echo(f"{what} {answer['url']}: {answer['status']} ({milliseconds:.0f} ms)")
         return answer
+
+    def deliver(self, **fields: Any) -> dict[str, Any]:
+        """Have the simulator deliver many events. :returns: its report."""
+        return self.ask(
+            "deliveries",
+            organization=self.organization,
+            app_url=self.app_url,
+            client_id=self.client_id,
+            **fields,
+        )
 
     def token(self, kind: str) -> dict[str, Any]:
         """:returns: the simulator's answer, with ``token`` and ``origin``."""
@@ -176,6 +194,13 @@ def disable(driver: Driver) -> None:
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--older-sub", is_flag=True, help="Name the user in the token, as older ones did.")
 @click.option("--force", is_flag=True, help="Deliver to an uninstalled app too.")
+@click.option("--burst", "count", type=click.IntRange(1), help="So many different deliveries; with a report.")
+@click.option("--concurrency", type=click.IntRange(1, 256), help="Requests at once.  [default: 1]")
+@click.option("--duplicates", type=click.IntRange(1), help="Send each so many times more.")
+@click.option("--reorder", is_flag=True, help="Send them in no order.")
+@click.option("--seed", type=int, help="Of that order.")
+@click.option("--replay", is_flag=True, help="Send each once more at the end.")
+@click.option("--tamper", multiple=True, type=click.Choice(TAMPERS), help="Forge one more; may be repeated.")
 @_driven
 def webhook(
     driver: Driver,
@@ -185,9 +210,13 @@ def webhook(
     repeat: int,
     older_sub: bool,
     force: bool,
+    tamper: tuple[str, ...],
+    **many: Any,
 ) -> None:
-    """Deliver an event to the app."""
+    """Deliver an event to the app, or many of them and report what it answered."""
     fields = {"event": event, "data": _data(data), "path": path}
+    if tamper or any(many.values()):
+        _report(driver.deliver(tamper=list(tamper), **fields, **many))
     answers = [driver.act("webhook", older_sub=older_sub, force=force, **fields) for _ in range(repeat)]
     refused = [answer for answer in answers if not answer["ok"]]
     _finish(refused[0] if refused else answers[-1])
@@ -232,6 +261,16 @@ def token(driver: Driver, kind: str) -> None:
     click.echo(driver.token(kind)["token"])
 
 
+def _report(report: dict[str, Any]) -> NoReturn:
+    click.echo(f"{report['sent']} deliveries to {report['url']} in {report['seconds']:.1f} s")
+    for kind, answers in report["answers"].items():
+        for answer, count in sorted(answers.items()):
+            click.echo(f"  {kind:<24} {answer:<28} {count:>7}")
+    times = (f"{name} {report[name] * 1000:.0f} ms" for name in ("p50", "p99", "slowest"))
+    click.echo(f"  answered in {', '.join(times)}")
+    sys.exit(0 if report["ok"] else 1)
+
+
 def _finish(answer: dict[str, Any]) -> NoReturn:
     body = answer["body"]
     click.echo(body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False))
@@ -267,7 +306,7 @@ def _request(whom: str, method: str, url: str, **request: Any) -> httpx2.Respons
 
     try:
         # Both run on this machine: a proxy of the environment has no business here.
-        return httpx2.request(method, url, timeout=_TIMEOUT, trust_env=False, **request)
+        return httpx2.request(method, url, **({"timeout": _TIMEOUT, "trust_env": False} | request))
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise click.ClickException(f"{whom} at {url} cannot be reached: {reason}") from None

@@ -9,18 +9,22 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, jsonify, request
 
 from .app import json_object, runtime
+from .backends import entra_token
 from .errors import AppCallError, FieldError, PlatformRefusal, SimulatorError
 from .models import Outcome, organization_label
+from .page import tokens_page
 from .tokens import PLATFORM_TOKEN_LIFE, WEBHOOK_TOKEN_LIFE
 
 control = Blueprint("control", __name__)
 
+_OF_WEBHOOKS = ("organization", "app_url", "client_id", "event", "data", "path")
 _MAX_LIFE = 10 * 365 * 86400.0
 _TYPES: dict[type, str] = {
     str: "a string",
     bool: "true or false",
     float: "a number",
     int: "a number",
+    list: "a list",
 }
 
 
@@ -186,10 +190,7 @@ def disable() -> Response:
 def webhook() -> Response:
     """Deliver an event; options as of ``Platform.webhook``."""
     fields = Fields()
-    fields.only(
-        "organization", "app_url", "client_id", "event", "data", "path", "older_sub",
-        "expires_in", "token", "payload", "force",
-    )  # fmt: skip
+    fields.only(*_OF_WEBHOOKS, "older_sub", "expires_in", "token", "payload", "force")
     outcome = runtime().platform.webhook(
         fields.organization(),
         fields.needed("event"),
@@ -205,9 +206,43 @@ def webhook() -> Response:
     return _shown(outcome)
 
 
+@control.get("/simulator/tokens")
+def show_tokens() -> Response:
+    """A page with a token of each kind to paste; ``organization`` is ``acme`` where the query names none."""
+    organization = organization_label(request.args.get("organization", "acme"))
+    app_url = request.args.get("app_url")
+    page = tokens_page(runtime().platform, organization, _origin(organization), app_url)
+    response = Response(page, content_type="text/html; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+    return response
+
+
+@control.post("/simulator/deliveries")
+def deliveries() -> Response:
+    """Deliver an event many times; options as of ``Platform.deliver``."""
+    fields = Fields()
+    flags, numbers = ("reorder", "replay"), {"count": 1, "duplicates": 0, "concurrency": 1}
+    fields.only(*_OF_WEBHOOKS, "tamper", "seed", *flags, *numbers)
+    options: dict[str, Any] = {name: fields.get(name, bool, False) for name in flags}
+    options |= {name: fields.get(name, int, default) for name, default in numbers.items()}
+    tamper = fields.get("tamper", list, [])
+    report = runtime().platform.deliver(
+        fields.organization(),
+        fields.needed("event"),
+        fields.raw("data"),
+        fields.get("path", str),
+        app_url=_app(fields),
+        tamper=[kind if isinstance(kind, str) else "" for kind in tamper],
+        seed=fields.get("seed", int),
+        **options,
+    )
+    return jsonify(asdict(report))
+
+
 @control.post("/simulator/tokens")
 def tokens() -> Response:
-    """Make a token of ``kind`` user, connect, open-api or webhook."""
+    """Make a token of ``kind`` user, connect, open-api, webhook or entra."""
     fields = Fields()
     fields.only("kind", "organization", "expires_in", "email", "scope", "app_url", "older_sub")
     platform, kind = runtime().platform, fields.needed("kind")
@@ -224,10 +259,11 @@ def tokens() -> Response:
     elif kind == "webhook":
         older_sub = fields.get("older_sub", bool, False)
         token = platform.webhook_token(subdomain, _app(fields), older_sub=older_sub, expires_in=life)
+    elif kind == "entra":
+        token = entra_token(platform, subdomain, email, expires_in=life)
     else:
-        raise FieldError("kind", "must be user, connect, open-api or webhook")
-    name, port = runtime().hosts.base_name, request.environ["SERVER_PORT"]
-    origin = f"http://{subdomain}.{name}:{port}"
+        raise FieldError("kind", "must be user, connect, open-api, webhook or entra")
+    origin = _origin(subdomain)
     return jsonify(token=token, kind=kind, organization=subdomain, origin=origin, expires_in=life)
 
 
@@ -253,6 +289,10 @@ def clear_faults() -> tuple[str, int]:
         prefix = ""
     runtime().platform.faults.clear(prefix, organization=organization)
     return "", 204
+
+
+def _origin(subdomain: str) -> str:
+    return f"http://{subdomain}.{runtime().hosts.base_name}:{request.environ['SERVER_PORT']}"
 
 
 def _switch(action: Callable[[str | None, str], Outcome]) -> Response:

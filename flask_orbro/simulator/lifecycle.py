@@ -154,16 +154,25 @@ class Lifecycle(Tokens):
         :raises SimulatorError: no such webhook is registered, or the app is not installed.
         :raises AppCallError: the app cannot be reached.
         """
-        row = self.installation(subdomain, app_url)
-        if not (row.active or force):
-            raise SimulatorError(f"{row.app_url} is no longer installed in {subdomain}")
-        target = _below(row.app_url, path or _callback(row, event))
+        row, target = self.delivery_target(subdomain, event, path, app_url, force=force)
         if token is None:
             token = self.webhook_token(subdomain, row.app_url, older_sub=older_sub, expires_in=expires_in)
         if payload is None:
             data = {} if data is None else data
             payload = {"event_name": event, "organization_id": row.organization_id, "data": data}
         return self._post(target, payload, {"Authorization": f"Bearer {token}"})
+
+    def delivery_target(
+        self, subdomain: str, event: str, path: str | None, app_url: str | None, *, force: bool = False
+    ) -> tuple[Installation, str]:
+        """
+        :returns: the installation, and the URL that the event is delivered to; as :meth:`webhook`.
+        :raises SimulatorError: no such webhook is registered, or the app is not installed.
+        """
+        row = self.installation(subdomain, app_url)
+        if not (row.active or force):
+            raise SimulatorError(f"{row.app_url} is no longer installed in {subdomain}")
+        return row, _below(row.app_url, path or _callback(row, event))
 
     def descriptor(self, app_url: str) -> dict[str, Any]:
         """
@@ -187,8 +196,10 @@ class Lifecycle(Tokens):
 
     def _post(self, url: str, body: Any, headers: Mapping[str, str] | None = None) -> Outcome:
         # Encoded here: the client's own encoder refuses lone surrogates, which apps may well get.
-        content = json.dumps(body)
-        sent = {"Content-Type": "application/json", **(headers or {})}
+        return self._post_text(url, json.dumps(body), headers or {})
+
+    def _post_text(self, url: str, content: str, headers: Mapping[str, str]) -> Outcome:
+        sent = {"Content-Type": "application/json", **headers}
         return self._call("POST", url, content=content, headers=sent)
 
     def _call(self, method: str, url: str, **request: Any) -> Outcome:

@@ -12,6 +12,12 @@ from .errors import FieldError
 User = dict[str, Any]
 """A user as the API shows it: ``id`` (= ``uuid``), ``email``, ``name``, ``role``, ``status``."""
 
+#: Ways to forge a delivery. An app must refuse each of them, but ``body``: a token is not bound to one.
+TAMPERS = (
+    "signature", "secret", "algorithm", "organization", "issuer",
+    "expired", "endless", "missing", "json", "body",
+)  # fmt: skip
+
 _NAMESPACE = uuid.UUID("7b8f6a50-3c1d-5d0e-9a64-0b6f0b3f2c11")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 

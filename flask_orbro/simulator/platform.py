@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .lifecycle import Lifecycle
+from .deliveries import Deliveries
 
 
-class Platform(Lifecycle):
+class Platform(Deliveries):
     """The platform in one object: what it knows, what it signs and what it does to apps.
 
     Thread-safe and in memory; every instance is a platform of its own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from .models import Installation, Organization, RequestRecord, User, organizatio
 
 _LOG_LENGTH = 1000
 _COUNTED_PATHS = 10_000
+_NOTES = 1000
 
 
 class State:
@@ -40,6 +42,8 @@ class State:
         self.faults = Faults()
         self.requests: deque[RequestRecord] = deque(maxlen=_LOG_LENGTH)
         self.counts: Counter[str] = Counter()
+        #: Of the stand-in that keeps notes.
+        self.notes: deque[dict[str, str]] = deque(maxlen=_NOTES)
         self._organizations: dict[str, Organization] = {}
         self.open_api_owner = self.organization(open_api_organization)
 
@@ -128,6 +132,13 @@ class State:
             # Made-up paths must not grow the counter for ever.
             if path in self.counts or len(self.counts) < _COUNTED_PATHS:
                 self.counts[path] += 1
+
+    def add_note(self, text: str) -> dict[str, str]:
+        """:returns: the note, with its id."""
+        with self.lock:
+            note = {"id": str(uuid.uuid4()), "text": text}
+            self.notes.append(note)
+            return note
 
     def reset_log(self) -> None:
         """Forget the requests and start the counters again at nought."""

@@ -1,0 +1,22 @@
+"""Sending signals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blinker import NamedSignal
+from flask import Flask
+
+from .logs import get_logger
+
+logger = get_logger(__name__)
+
+
+def announce(app: Flask, signal: NamedSignal, **told: Any) -> None:
+    """Send a signal after commit; a receiver that raises is logged and loses nothing."""
+    for receiver in signal.receivers_for(app):
+        try:
+            with app.app_context():
+                receiver(app, **told)
+        except Exception:
+            logger.exception("A receiver of %s failed.", signal.name)

@@ -1,0 +1,62 @@
+"""The descriptor as it is served: the file's, with what the code receives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Flask
+
+from .descriptor import Registration, app_path, compose, drift
+from .state import OrbroState, get_state
+
+#: Where :func:`webhook_required` leaves what a view is registered for.
+MARK = "__orbro_webhook__"
+
+
+def served_descriptor(app: Flask) -> dict[str, Any]:
+    """:raises DescriptorError: file and code conflict."""
+    return compose(get_state(app).descriptor, registrations(app))
+
+
+def registrations(app: Flask) -> list[Registration]:
+    """The events that the app's views and handlers receive; views first."""
+    handlers = get_state(app).inbox.handlers.all()
+    return [*_of_views(app), *(found for found in (handler.registration for handler in handlers) if found)]
+
+
+def file_drift(app: Flask) -> list[str]:
+    """Where the file is behind the code."""
+    paths = {rule.rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    return drift(get_state(app).descriptor, registrations(app), paths)
+
+
+def check_once(app: Flask) -> Callable[[], None]:
+    """A function that compares file and code where it is called first: then the app is complete."""
+    checked = False
+
+    def check() -> None:
+        nonlocal checked
+        if not checked:
+            served_descriptor(app)
+            checked = True
+
+    return check
+
+
+def check_handlers(state: OrbroState) -> None:
+    """:raises DescriptorError: file and handlers conflict."""
+    found = (handler.registration for handler in state.inbox.handlers.all())
+    compose(state.descriptor, [item for item in found if item])
+
+
+def _of_views(app: Flask) -> Iterator[Registration]:
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        resource = getattr(view, "view_class", None)
+        methods = (getattr(resource, method.lower(), None) for method in sorted(rule.methods or ()))
+        for function in dict.fromkeys([view] if resource is None else methods):
+            marked = getattr(function, MARK, None)
+            if marked is not None:
+                event, wanted, value, place = marked
+                yield Registration(event, app_path(rule.rule, f"the path of {place}"), wanted, value, place)

@@ -16,6 +16,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from flask_orbro import OrbroConnect
+from flask_orbro.crypto import new_key
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
@@ -38,6 +39,12 @@ DESCRIPTOR = {
 }
 CLIENT_ID = "client-of-the-tests"
 CLIENT_SECRET = "client-secret-of-the-tests-0123456789"
+ENCRYPTION_KEY = new_key()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: from the first on an event loop runs in this thread, and no async view can."""
+    items.sort(key=lambda item: "page" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture
@@ -53,6 +60,7 @@ def settings(simulator: SimulatorServer) -> dict[str, Any]:
     return {
         "ORBRO_CLIENT_ID": CLIENT_ID,
         "ORBRO_CLIENT_SECRET": CLIENT_SECRET,
+        "ORBRO_ENCRYPTION_KEYS": ENCRYPTION_KEY,
         "ORBRO_OPEN_API_TOKEN": simulator.platform.open_api_token(),
         "ORBRO_PLATFORM_HOST": simulator.platform_host,
         "ORBRO_PLATFORM_SCHEME": "http",
@@ -115,12 +123,14 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def need_service(name: str, probe: Callable[[], Any]) -> None:
+def need_service(
+    name: str, probe: Callable[[], Any], *, missing: str = "is not reachable on loopback"
+) -> None:
     """Skip where a service of this machine is missing; fail where it has to be there."""
     try:
         probe()
     except Exception as error:
-        reason = f"{name} is not reachable on loopback: {type(error).__name__}"
+        reason = f"{name} {missing}: {type(error).__name__}"
         if os.environ.get("ORBRO_TEST_SERVICES") == "required":
             pytest.fail(reason)
         pytest.skip(reason)

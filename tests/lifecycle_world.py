@@ -51,6 +51,7 @@ class World:
         self.clock = Clock()
         self.state.lifecycle._clock = self.clock
         self.state.inquiry._clock = self.clock
+        self.state.erasure._clock = self.clock
         self.signals: list[tuple[str, str]] = []
         self.receivers: list[Any] = []
 

@@ -14,7 +14,7 @@ from click.testing import Result
 from flask import Flask
 
 from flask_orbro.cli import orbro
-from flask_orbro.config import resolve
+from flask_orbro.settings import resolve
 
 from .conftest import CLIENT_SECRET, DESCRIPTOR
 from .lifecycle_world import World, make_world_fixture, world_fixture  # noqa: F401
@@ -91,7 +91,7 @@ def test_organizations_are_listed_with_their_state_and_what_waits(world: World) 
         record["organization_id"]: record
         for record in map(json.loads, run(world.app, "organizations", "--json").output.splitlines())
     }
-    active = {"state": "active", "subdomain": "acme", "claims_waiting": 1}
+    active = {"state": "active", "subdomain": "acme", "claims_waiting": 1, "last_seen": None}
     assert found[world.organization_id] == {"organization_id": world.organization_id, **active}
     assert (found["waits-only"]["state"], found["waits-only"]["claims_waiting"]) == ("pending", 1)
 

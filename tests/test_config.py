@@ -11,8 +11,9 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_orbro.config import Config, resolve, settings_table
+from flask_orbro.config import Config, settings_table
 from flask_orbro.errors import ConfigurationError
+from flask_orbro.settings import resolve
 
 SECRET = "a-client-secret-nobody-may-see"
 BOTH = {"ORBRO_CLIENT_ID": "me", "ORBRO_CLIENT_SECRET": SECRET}

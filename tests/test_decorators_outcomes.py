@@ -43,6 +43,8 @@ OUTCOMES: dict[str, tuple[dict[str, Any], int]] = {
     "with a number": ({"status": 200, "body": {"uuid": "u", "role": 1, "status": "A"}}, 503),
     "redirect": ({"redirect": "http://127.0.0.1:1/"}, 503),
     "redirect to an answer": ({"status": 307, "redirect": "/api/v1/users", "body": ACCEPTED}, 503),
+    "redirect to no URL": ({"redirect": "http://[bad"}, 503),
+    "redirect to no port": ({"status": 308, "redirect": "http://a:b/", "body": ACCEPTED}, 503),
     "endless": ({"status": 200, "body": {"uuid": "u" * 100_000, "role": "", "status": ""}}, 503),
     "packed badly": ({"status": 200, "body": "x", "headers": {"Content-Encoding": "gzip"}}, 503),
     "dropped": ({"drop": True}, 503),

@@ -10,7 +10,8 @@ from flask import Flask
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
-from flask_orbro import ConfigurationError, OrbroConnect, user_required
+from flask_orbro import ConfigurationError, OrbroConnect, PlatformError, user_required
+from flask_orbro.protocol import CONNECT_PATH
 from flask_orbro.simulator import SimulatorServer
 
 from .conftest import CLIENT_ID, bearer
@@ -50,6 +51,44 @@ def test_metrics_count_requests_verdicts_and_questions(
         assert (
             other_orbro.metrics_registry.get_sample_value("orbro_verdicts_total", {"remembered": "yes"}) == 0
         )
+
+
+def test_metrics_count_proofs_and_token_requests(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    orbro = OrbroConnect()
+    app = make_app(orbro, ORBRO_METRICS=True, ORBRO_PROOF_TIMEOUT=0.3, ORBRO_CALL_ATTEMPTS=1)
+    url, platform = serving(app), simulator.platform
+    with app.app_context():
+        sample, util = orbro.metrics_registry.get_sample_value, orbro.token_util
+
+    def counted(question: str, outcome: str) -> tuple[float | None, float | None]:
+        labels = {"question": question, "outcome": outcome}
+        return tuple(sample(f"orbro_remote_seconds_{what}", labels) for what in ("count", "sum"))  # type: ignore[return-value]
+
+    assert platform.install(url, "acme", client_id=CLIENT_ID).ok
+    assert counted("proof", "accepted")[0] == 1
+    call = {"organization_id": "o-1", "shared_secret": "f" * 40, "subdomain": "acme"}
+    assert app.test_client().post("/installed", json=call).status_code == 200
+    assert counted("proof", "refused")[0] == 1
+    platform.faults.set(CONNECT_PATH, delay=0.6)
+    assert app.test_client().post("/installed", json=call | {"organization_id": "o-2"}).status_code == 200
+    count, seconds = counted("proof", "fault")
+    assert count == 1
+    assert 0.3 <= (seconds or 0) < 0.6
+    assert counted(CONNECT_PATH, "accepted") == (None, None)  # that would be a caller
+
+    with app.app_context():
+        util.issue_app_token_by_remote(platform.user_token("acme"), origin)
+        for outcome, fault in (("refused", 401), ("rate_limited", 429), ("fault", 500)):
+            platform.faults.set("/api/v1/oauth", status=fault)
+            with pytest.raises(PlatformError):
+                util.issue_app_token_by_remote("x", origin)
+            assert counted("app_token", outcome)[0] == 1
+    assert counted("app_token", "accepted")[0] == 1
 
 
 def test_metrics_that_are_off_say_so(make_app: Callable[..., Flask]) -> None:

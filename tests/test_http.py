@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 
 import pytest
 import trustme
@@ -18,108 +15,18 @@ from hypothesis import strategies as st
 from flask_orbro.http import MAX_ANSWER, Answer, HttpPool, Unreachable
 from flask_orbro.protocol import USER_AGENT
 
-Respond = Callable[[socket.socket, bytes], None]
+from .raw_server import (  # noqa: F401
+    MakeServer,
+    Respond,
+    answer,
+    fixed,
+    http_fixture,
+    pool,
+    server_fixture,
+)
 
 
-class RawServer:
-    """Answers every request on a connection with raw bytes, and keeps what it was sent."""
-
-    def __init__(self, respond: Respond, tls: ssl.SSLContext | None = None) -> None:
-        self._respond = respond
-        self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self.closing = threading.Event()
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            connection.settimeout(5)
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-            while head := self._head(connection):
-                self.requests.append(head)
-                self._respond(connection, head)
-        except OSError:
-            pass
-        finally:
-            connection.close()
-
-    def _head(self, connection: socket.socket) -> bytes:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            more = connection.recv(1)
-            if not more:
-                return b""
-            head += more
-        return head
-
-    def close(self) -> None:
-        self.closing.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(5)
-
-
-def answer(body: bytes = b"{}", status: str = "200 OK", headers: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
-
-
-def fixed(raw: bytes, *, close: bool = False) -> Respond:
-    def respond(connection: socket.socket, _head: bytes) -> None:
-        connection.sendall(raw)
-        if close:
-            connection.shutdown(socket.SHUT_RDWR)
-
-    return respond
-
-
-@contextmanager
-def pool(**options: float) -> Iterator[HttpPool]:
-    made = HttpPool(**{"size": 4, "connect_timeout": 1, "request_timeout": 1} | options)  # type: ignore[arg-type]
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def server() -> Iterator[Callable[..., RawServer]]:
-    with ExitStack() as stack:
-
-        def start(respond: Respond, tls: ssl.SSLContext | None = None) -> RawServer:
-            made = RawServer(respond, tls)
-            stack.callback(made.close)
-            return made
-
-        yield start
-
-
-@pytest.fixture
-def http() -> Iterator[HttpPool]:
-    with pool() as made:
-        yield made
-
-
-Server = Callable[..., RawServer]
-
-
-def test_names_under_localhost_are_loopback_with_their_host_kept(server: Server, http: HttpPool) -> None:
+def test_names_under_localhost_are_loopback_with_their_host_kept(server: MakeServer, http: HttpPool) -> None:
     remote = server(fixed(answer(b'{"a": 1}')))
     for name in ("acme.orbro.localhost", "localhost", "a.b.c.localhost"):
         found = http.ask(f"http://{name}:{remote.port}/x", {"Authorization": "Bearer t"}, timeout=2)
@@ -131,7 +38,7 @@ def test_names_under_localhost_are_loopback_with_their_host_kept(server: Server,
 
 
 def test_over_tls_the_certificate_is_judged_by_the_name_that_was_asked_for(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -154,7 +61,7 @@ def test_over_tls_the_certificate_is_judged_by_the_name_that_was_asked_for(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_an_answer_and_never_followed(server: Server, http: HttpPool, status: int) -> None:
+def test_a_redirect_is_an_answer_and_never_followed(server: MakeServer, http: HttpPool, status: int) -> None:
     attacker = server(fixed(answer()))
     location = f"Location: http://127.0.0.1:{attacker.port}/\r\n"
     remote = server(fixed(answer(b"", f"{status} Moved", location)))
@@ -164,7 +71,18 @@ def test_a_redirect_is_an_answer_and_never_followed(server: Server, http: HttpPo
     assert not attacker.requests
 
 
-def test_no_cookie_is_kept(server: Server, http: HttpPool) -> None:
+@pytest.mark.parametrize(
+    "location", [b"http://[bad", b"http://a:b/", b"//", b"", b"http://\xff/", b"http://" + b"a" * 70_000]
+)
+def test_a_redirect_to_nowhere_is_an_answer_too(server: MakeServer, http: HttpPool, location: bytes) -> None:
+    raw = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"
+    remote = server(fixed(raw))
+    assert http.ask(f"http://a.localhost:{remote.port}/", {}, timeout=2).status == 302
+    assert http.client.post(f"http://a.localhost:{remote.port}/").status_code == 302
+    assert len(remote.requests) == 2
+
+
+def test_no_cookie_is_kept(server: MakeServer, http: HttpPool) -> None:
     remote = server(fixed(answer(b"{}", headers="Set-Cookie: session=theirs; Path=/\r\n")))
     for _ in range(2):
         http.ask(f"http://a.localhost:{remote.port}/", {}, timeout=2)
@@ -173,14 +91,16 @@ def test_no_cookie_is_kept(server: Server, http: HttpPool) -> None:
     assert not any(b"cookie" in head.lower() for head in remote.requests)
 
 
-def test_connections_are_kept_and_used_again(server: Server, http: HttpPool) -> None:
+def test_connections_are_kept_and_used_again(server: MakeServer, http: HttpPool) -> None:
     remote = server(fixed(answer()))
     for _ in range(5):
         http.ask(f"http://a.localhost:{remote.port}/", {}, timeout=2)
     assert (len(remote.requests), remote.connections) == (5, 1)
 
 
-def test_an_answer_of_the_greatest_length_is_read_a_longer_one_is_not(server: Server, http: HttpPool) -> None:
+def test_an_answer_of_the_greatest_length_is_read_a_longer_one_is_not(
+    server: MakeServer, http: HttpPool
+) -> None:
     whole = server(fixed(answer(b"x" * MAX_ANSWER)))
     assert len(http.ask(f"http://a.localhost:{whole.port}/", {}, timeout=2).body) == MAX_ANSWER
     longer = server(fixed(answer(b"x" * (MAX_ANSWER + 1))))
@@ -188,7 +108,7 @@ def test_an_answer_of_the_greatest_length_is_read_a_longer_one_is_not(server: Se
         http.ask(f"http://a.localhost:{longer.port}/", {}, timeout=2)
 
 
-def test_an_endless_answer_is_given_up(server: Server, http: HttpPool) -> None:
+def test_an_endless_answer_is_given_up(server: MakeServer, http: HttpPool) -> None:
     def endless(connection: socket.socket, _head: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
@@ -220,7 +140,7 @@ def drip(first: bytes, then: bytes) -> Respond:
     ids=["body", "header", "status", "interim"],
 )
 def test_an_answer_that_drips_is_given_up_in_time(
-    server: Server, http: HttpPool, first: bytes, then: bytes
+    server: MakeServer, http: HttpPool, first: bytes, then: bytes
 ) -> None:
     remote = server(drip(first, then))
     start = time.monotonic()
@@ -229,7 +149,7 @@ def test_an_answer_that_drips_is_given_up_in_time(
     assert time.monotonic() - start < 1
 
 
-def test_silence_is_given_up_in_time(server: Server, http: HttpPool) -> None:
+def test_silence_is_given_up_in_time(server: MakeServer, http: HttpPool) -> None:
     remote = server(lambda _connection, _head: remote.closing.wait(3))
     start = time.monotonic()
     with pytest.raises(Unreachable, match="Timeout"):
@@ -251,7 +171,7 @@ def test_silence_is_given_up_in_time(server: Server, http: HttpPool) -> None:
         b"<html>",
     ],
 )
-def test_an_answer_that_is_not_whole_is_no_answer(server: Server, http: HttpPool, raw: bytes) -> None:
+def test_an_answer_that_is_not_whole_is_no_answer(server: MakeServer, http: HttpPool, raw: bytes) -> None:
     remote = server(fixed(raw, close=True))
     with pytest.raises(Unreachable) as caught:
         http.ask(f"http://a.localhost:{remote.port}/secret-path", {"Authorization": "Bearer t"}, timeout=1)
@@ -272,7 +192,7 @@ def test_a_body_is_not_shown_in_a_repr(body: bytes) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_child_process_makes_a_client_of_its_own(server: Server, http: HttpPool) -> None:
+def test_a_child_process_makes_a_client_of_its_own(server: MakeServer, http: HttpPool) -> None:
     remote = server(fixed(answer()))
     url = f"http://a.localhost:{remote.port}/"
     http.ask(url, {}, timeout=2)
@@ -297,7 +217,7 @@ def test_a_child_process_makes_a_client_of_its_own(server: Server, http: HttpPoo
     assert remote.connections == 2  # the parent's connection is still its own
 
 
-def test_after_close_the_next_use_makes_a_new_client(server: Server, http: HttpPool) -> None:
+def test_after_close_the_next_use_makes_a_new_client(server: MakeServer, http: HttpPool) -> None:
     remote = server(fixed(answer()))
     for _ in range(2):
         http.ask(f"http://a.localhost:{remote.port}/", {}, timeout=2)

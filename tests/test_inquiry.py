@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from flask_orbro.errors import ServiceUnavailable
-from flask_orbro.installation import NEEDED_GAP, State, may_ask
+from flask_orbro.installation import State
 from flask_orbro.protocol import CONNECT_PATH
+from flask_orbro.schedule import NEEDED_GAP, may_ask
 
 from .lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
 

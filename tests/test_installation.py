@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from flask_orbro.installation import (
-    ASK_AGAIN,
     UNINSTALL_MEMORY,
     Claim,
     Organization,
     State,
-    ask_gap,
+    add,
     claim_asked,
+    erase,
     judge,
     matches,
     prove,
     request_uninstall,
 )
+from flask_orbro.schedule import ASK_AGAIN, ask_gap
 from flask_orbro.verdicts import Outcome
 
 NOW, GRACE, WINDOW = 1_800_000_000.0, 3600.0, 60.0
@@ -85,8 +86,8 @@ def test_asking_for_an_uninstall_changes_nothing_but_that_it_is_asked_about() ->
     assert after == replace(ACTIVE, uninstall_requested_at=NOW + 1, ask_at=NOW + 1)
 
 
-@pytest.mark.parametrize("state", [State.PENDING, State.SUSPENDED, State.UNINSTALLED])
-def test_only_an_active_organization_can_be_asked_to_go(state: State) -> None:
+@pytest.mark.parametrize("state", [State.SUSPENDED, State.UNINSTALLED])
+def test_one_that_is_suspended_or_gone_cannot_be_asked_to_go(state: State) -> None:
     before = replace(ACTIVE, state=state)
     assert request_uninstall(before, NOW) is before
 
@@ -153,11 +154,53 @@ def test_while_the_platform_accepts_an_uninstall_is_asked_about_for_an_hour() ->
     assert judged(forgotten, Outcome.REFUSED, NOW + 2 * UNINSTALL_MEMORY).state is State.ACTIVE
 
 
-def test_nothing_is_judged_of_what_was_never_proven_or_is_gone() -> None:
-    for state in (State.PENDING, State.UNINSTALLED):
+def test_nothing_is_judged_of_what_is_gone() -> None:
+    before = replace(ACTIVE, state=State.UNINSTALLED)
+    for outcome in Outcome:
+        assert judged(before, outcome) is before
+
+
+PENDING = Organization("o1", State.PENDING, "secret-1", "acme", installed_user_id="u1", ask_at=0)
+
+
+def test_one_that_was_never_proven_is_active_once_the_platform_accepts_it() -> None:
+    for outcome in set(Outcome) - {Outcome.ACCEPTED}:
+        after = judged(PENDING, outcome)
+        assert (after.state, after.bound_subdomain, after.webhook_secrets(NOW)) == (State.PENDING, None, ())
+        assert (after.refused_at is None) == (outcome in UNDECIDED)
+        accepted = judged(after, Outcome.ACCEPTED, NOW + 5)
+        assert (accepted.state, accepted.bound_subdomain) == (State.ACTIVE, "acme")
+        assert (accepted.proven_at, accepted.binding_proven_at) == (NOW + 5, NOW + 5)
+        assert (accepted.refused_at, accepted.ask_at) == (None, None)
+
+
+def test_one_that_was_never_proven_is_at_last_asked_about_on_use_alone_and_keeps_its_secret() -> None:
+    after = PENDING
+    for _ in ASK_AGAIN:
+        assert after.ask_at is not None
+        after = judged(after, Outcome.REFUSED)
+    assert (after.ask_at, after.shared_secret) == (None, "secret-1")
+
+
+def test_one_that_was_never_proven_goes_when_it_is_refused_twice_after_an_uninstall() -> None:
+    refused = judged(PENDING, Outcome.REFUSED)
+    asked = request_uninstall(refused, NOW + GRACE)
+    assert judged(asked, Outcome.FAULT, NOW + GRACE).state is State.PENDING
+    once = judged(asked, Outcome.REFUSED, NOW + GRACE)
+    assert (once.state, once.shared_secret) == (State.SUSPENDED, "secret-1")
+    twice = judged(once, Outcome.REFUSED, NOW + 2 * GRACE)
+    assert (twice.state, twice.shared_secret, twice.uninstalled_at) == (
+        State.UNINSTALLED, None, NOW + 2 * GRACE,
+    )  # fmt: skip
+
+
+def test_what_the_app_tells_of_waits_and_changes_nothing_that_was_proven() -> None:
+    told = add(None, CLAIM)
+    assert (told.state, told.shared_secret, told.ask_at) == (State.PENDING, "secret-1", CLAIM.ask_at)
+    assert add(erase(ACTIVE, NOW), CLAIM) == told
+    for state in (State.ACTIVE, State.SUSPENDED):
         before = replace(ACTIVE, state=state)
-        for outcome in Outcome:
-            assert judged(before, outcome) is before
+        assert add(before, replace(CLAIM, shared_secret="other")) is before
 
 
 def test_gaps_grow_and_stay_at_the_last_one() -> None:

@@ -81,9 +81,9 @@ def test_fault_11_no_database_connection_is_held_while_the_platform_is_asked(
     "claims",
     [
         {"exp": None},
-        {"exp": time.time() + 100 * 365 * 86400},
-        {"exp": time.time() - 60},
-        {"iat": time.time() + 600},
+        {"exp": lambda: time.time() + 100 * 365 * 86400},
+        {"exp": lambda: time.time() - 60},
+        {"iat": lambda: time.time() + 600},
     ],
     ids=["no exp", "exp a century away", "expired", "iat in the future"],
 )

@@ -14,8 +14,8 @@ from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from sqlalchemy.pool import QueuePool
 
 from flask_orbro import ConnectAppClaimMixin, ConnectAppClientInfoMixin, OrbroConnect
-from flask_orbro.installation import NEEDED_GAP
 from flask_orbro.protocol import CONNECT_PATH, USER_PATH
+from flask_orbro.schedule import NEEDED_GAP
 
 from .conftest import bearer
 from .lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401

@@ -6,7 +6,7 @@ import gc
 
 from sqlalchemy.orm import DeclarativeBase
 
-from flask_orbro import ConnectAppClaimMixin, ConnectAppClientInfoMixin
+from flask_orbro import ConnectAppClaimMixin, ConnectAppClientInfoMixin, ConnectAppDeliveryMixin
 from flask_orbro.models import map_models
 
 
@@ -24,9 +24,12 @@ def test_the_users_own_classes_are_taken() -> None:
     class Claim(Own, ConnectAppClaimMixin):
         pass
 
+    class Delivery(Own, ConnectAppDeliveryMixin):
+        pass
+
     for _ in range(2):
         models = map_models(Own)
-        assert (models.client_info, models.claim) == (Info, Claim)
+        assert (models.client_info, models.claim, models.delivery) == (Info, Claim, Delivery)
 
 
 def test_a_class_that_was_collected_leaves_a_table_that_is_mapped_again() -> None:

@@ -25,7 +25,7 @@ from flask_orbro import (
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
-from .conftest import CLIENT_ID, CLIENT_SECRET, DESCRIPTOR, bearer, need_service
+from .conftest import CLIENT_ID, CLIENT_SECRET, DESCRIPTOR, ENCRYPTION_KEY, bearer, need_service
 
 Base = declarative_base()
 
@@ -55,6 +55,7 @@ def old(
     maker = sessionmaker(autocommit=False, autoflush=False, bind=engine)
 
     app = Flask(__name__, root_path=str(tmp_path), instance_path=str(tmp_path))
+    app.config["ORBRO_ENCRYPTION_KEYS"] = ENCRYPTION_KEY
     # Only where the simulated platform is; a production set-up needs neither.
     app.config.update(ORBRO_PLATFORM_HOST=simulator.platform_host, ORBRO_PLATFORM_SCHEME="http")
     orbro = OrbroConnect(

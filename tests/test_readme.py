@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_orbro.config import settings_table
+from flask_orbro.connections import Sources, read_definitions
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
@@ -32,6 +33,18 @@ def test_the_settings_table_is_the_code_s() -> None:
         expected.append(f"| `{key}` | {written} | {unit} | {meaning} |")
     assert shown is not None
     assert shown.group(1).splitlines() == expected
+
+
+def test_the_connections_are_defined_as_shown() -> None:
+    [shown] = [block for block in blocks("python") if block.startswith("ORBRO_CONNECTIONS")]
+    namespace: dict[str, Any] = {}
+    exec(shown, namespace)
+    sources = Sources(config={"WEATHER_KEY": "key"}, env={"NOTES_SECRET": "secret"})
+    read = read_definitions(namespace["ORBRO_CONNECTIONS"], sources, path="ORBRO_CONNECTIONS")
+    assert {name: definition.auth_kind for name, definition in read.items()} == {
+        "weather": "api_key",
+        "notes": "oauth2_client_credentials",
+    }
 
 
 @pytest.mark.parametrize("testing", [True, False])

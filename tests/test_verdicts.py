@@ -100,6 +100,16 @@ def test_retry_after_is_a_bounded_number_of_seconds_or_nothing(said: str, second
     assert retry_after({"retry-after": said}) == seconds
 
 
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [("Wed, 21 Oct 2026 07:27:51 GMT", 9), ("Wed, 21 Oct 2026 07:28:01 GMT", 0),
+     ("Mon, 1 Jan 2024 00:00:00 GMT", 3600), ("Wed, 21 Oct 2026 09:27:51 +0200", 9),
+     ("Wed, 21 Oct 2026 07:27:51", None), ("", None), ("soon", None)],
+)  # fmt: skip
+def test_a_retry_after_that_is_a_date_counts_from_the_answers_own(date: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": date}) == seconds
+
+
 def test_an_error_code_is_text_or_nothing() -> None:
     assert error_code(b'{"error_code": "X"}') == "X"
     for body in (b"", b"[]", b"{}", b'{"error_code": 1}', b'{"error_code": ["X"]}', b"\xff", b"[" * 50_000):

@@ -180,7 +180,7 @@ class World:
 
 
 def webhook_token(secret: str, organization_id: str, **claims: Any) -> str:
-    """A webhook token of our own making; a claim that is ``None`` is left out."""
+    """A webhook token of our own making; a claim that is ``None`` is left out, a call is called now."""
     now = int(time.time())
     usual = {
         "issued_by": "meta-platform-webhook",
@@ -188,6 +188,7 @@ def webhook_token(secret: str, organization_id: str, **claims: Any) -> str:
         "iat": now,
         "exp": now + 60,
     }
+    claims = {name: value() if callable(value) else value for name, value in claims.items()}
     told = {name: value for name, value in (usual | claims).items() if value is not None}
     return jwt.encode(told, secret, algorithm="HS256")
 

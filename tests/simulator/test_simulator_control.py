@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx2
+import jwt
 import pytest
 
 EVENT = "device:device_updated"
@@ -51,7 +53,37 @@ def test_webhook(control, app, installed):
     assert app.received[-1][1]["data"] == {"id": 1}
 
 
-@pytest.mark.parametrize("kind", ["user", "connect", "open-api", "webhook"])
+def test_the_page_of_tokens_is_marked_and_its_tokens_are_good(server, control, installed):
+    answer = control("GET", "/simulator/tokens?organization=Acme")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "For development only" in answer.text
+    assert f"http://acme.{server.platform_host}" in answer.text
+    shown = dict(re.findall(r'<code id="(\w+)">Bearer ([\w.-]+)</code>', answer.text))
+    assert set(shown) == {"orbroUser", "orbroConnectApp", "orbroOpenApi", "orbroWebhook"}
+    platform = server.platform
+    acme = platform.organization("acme")
+    assert platform.check_user_token(acme, shown["orbroUser"])
+    assert platform.check_connect_token(acme, shown["orbroConnectApp"])
+    assert platform.check_open_api_token(shown["orbroOpenApi"])
+    claims = jwt.decode(shown["orbroWebhook"], options={"verify_signature": False})
+    assert claims["sub"] == f"organizationId:{acme.id}"
+
+
+def test_the_page_of_tokens_tells_what_is_missing_before_the_install(control):
+    shown = control("GET", "/simulator/tokens").text
+    assert shown.count("<code") == 3
+    assert "acme" in shown.partition("orbroWebhook")[2]
+
+
+def test_the_page_of_tokens_shows_no_foreign_markup(control):
+    for query in ("organization=<b>", "app_url=<script>"):
+        answer = control("GET", f"/simulator/tokens?{query}")
+        assert "<script>" not in answer.text
+        assert answer.status_code == (400 if "<b>" in query else 200)
+
+
+@pytest.mark.parametrize("kind", ["user", "connect", "open-api", "webhook", "entra"])
 def test_tokens(server, control, installed, kind):
     answer = control("POST", "/simulator/tokens", kind=kind, organization="acme").json()
     owner = "developer" if kind == "open-api" else "acme"

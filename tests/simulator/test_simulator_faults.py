@@ -39,10 +39,14 @@ def test_text_body_is_html_unless_said_otherwise(server, ask, token):
     assert ask("GET", "acme", USER, token).headers["Content-Type"] == "application/json"
 
 
-def test_redirect(server, ask, token):
-    server.platform.faults.set(redirect="http://evil.example/steal")
+@pytest.mark.parametrize(
+    "location",
+    ["http://evil.example/steal", "/here", "http://[bad", "http://a:b/", "//", "%zz", "http://a b"],
+)
+def test_a_redirect_is_sent_as_it_is_written(server, ask, token, location):
+    server.platform.faults.set(redirect=location)
     answer = ask("GET", "acme", USER, token)
-    assert (answer.status_code, answer.headers["Location"]) == (302, "http://evil.example/steal")
+    assert (answer.status_code, answer.headers["Location"]) == (302, location)
 
 
 def test_bodiless_status_keeps_the_connection_in_step(server, ask, token):

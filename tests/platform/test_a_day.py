@@ -13,7 +13,8 @@ from flask import Flask
 from flask_orbro.simulator import Platform, SimulatorServer
 from flask_orbro.state import get_state
 
-from .world import USERS_PATH, World
+from ..world import World
+from .conftest import Caller, tokens_of
 
 DAY, STEP = 86_400, 420
 
@@ -28,26 +29,31 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("ahead", [0, 300, -300])
+@pytest.mark.parametrize(
+    ("ahead", "way"), [(0, "sync"), (300, "sync"), (-300, "sync"), (300, "asyncio"), (-300, "async view")]
+)
 def test_no_call_of_a_day_fails_for_a_stale_token(
     make_app: Callable[..., Flask],
     serving: Callable[[Flask], str],
     settings: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     ahead: int,
+    way: str,
 ) -> None:
     clock = Clock()
     with SimulatorServer(platform=Platform(clock=lambda: clock() + ahead)) as simulator:
-        world = World(make_app, serving, simulator, ORBRO_PLATFORM_HOST=simulator.platform_host)
+        host = {"ORBRO_PLATFORM_HOST": simulator.platform_host}
+        world = World(make_app, serving, simulator, install=False, **host)
+        call = Caller(world, way)
+        world.install()
         platform = get_state(world.app).platform
         monkeypatch.setattr(platform.tokens._clock, "_clock", clock)
         monkeypatch.setattr(platform.tokens._cache, "_clock", clock)
-        client = world.orbro.client_for(world.organization_id, app=world.app)
         statuses: Counter[int] = Counter()
         for _ in range(DAY // STEP):
-            statuses[client.get(USERS_PATH).status_code] += 1
+            statuses[call().status_code] += 1
             clock.now += STEP
-        shown = [token for path, token in world.seen if path == USERS_PATH]
+        shown = tokens_of(world)
         assert statuses == {200: DAY // STEP}
         # Once the difference is known nothing is refused, and a token is shown for 29 of its 30 minutes.
         assert len(shown) <= DAY // STEP + 1

@@ -1,0 +1,243 @@
+"""What the code adds to connect.json, and what is said where both differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from flask_restx import Api, Resource
+
+from flask_orbro import DescriptorError, OrbroConnect, webhook_required
+from flask_orbro.cli import orbro as commands
+from flask_orbro.descriptor import SCHEMA, Registration, check_descriptor, compose, faults
+
+from .conftest import DESCRIPTOR
+
+BASE = "https://app.example/base"
+A = {"event_name": "a", "callback_api": f"{BASE}/a"}
+
+
+@pytest.fixture
+def make(tmp_path: Path, settings: dict[str, Any]) -> Callable[..., Flask]:
+    """Makes an app whose connect.json has these members besides the id."""
+
+    def make(orbro: OrbroConnect, *, webhooks: list[Any] | None = None, **members: Any) -> Flask:
+        document: dict[str, Any] = {"id": "x", "baseUrl": BASE} | members
+        if webhooks is not None:
+            document["modules"] = {"webhooks": webhooks, "other": 1}
+        (tmp_path / "connect.json").write_text(json.dumps(document))
+        app = Flask("made", root_path=str(tmp_path), instance_path=str(tmp_path))
+        app.config.update(settings)
+        orbro.init_app(app)
+        return app
+
+    return make
+
+
+def served(app: Flask) -> dict[str, Any]:
+    document: dict[str, Any] = app.test_client().get("/connect.json").json
+    return document
+
+
+def run(app: Flask, *arguments: str) -> Result:
+    result = app.test_cli_runner().invoke(commands, ["descriptor", *arguments])
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_handlers_and_decorated_routes_are_in_it_with_absolute_urls(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    orbro.on("a", path="/a")(lambda delivery: None)
+    app = make(orbro)
+
+    @orbro.on("b", path="/a", property="p", value="v")
+    async def handler(delivery: Any) -> None:
+        pass
+
+    @app.post("/c")
+    @webhook_required(event="c", property="q", value=7)
+    def view() -> dict[str, str]:
+        return {}
+
+    api = Api(app)
+    orbro.init_api(api)
+
+    @api.route("/d")
+    class OnResource(Resource):  # type: ignore[misc]
+        @api.doc("d")  # type: ignore[untyped-decorator]
+        @webhook_required(event="d", deduplicate=True)
+        def post(self) -> dict[str, str]:
+            return {}
+
+    @app.post("/e")
+    @webhook_required
+    def unnamed() -> dict[str, str]:
+        return {}
+
+    document = served(app)
+    hooks = document.pop("modules")["webhooks"]
+    assert sorted(hooks, key=lambda hook: hook["event_name"]) == [
+        A,
+        {"event_name": "b", "callback_api": f"{BASE}/a", "property": "p", "value": "v"},
+        {"event_name": "c", "callback_api": f"{BASE}/c", "property": "q", "value": 7},
+        {"event_name": "d", "callback_api": f"{BASE}/d"},
+    ]
+    lifecycle = {name: f"/{name}" for name in ("installed", "uninstalled", "enabled", "disabled")}
+    assert document == {"id": "x", "baseUrl": BASE, "lifecycle": lifecycle}
+    assert json.loads(run(app).output)["modules"]["webhooks"] == hooks
+
+
+def test_a_pattern_is_left_out(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    orbro.on("device:*", path="/a")(lambda delivery: None)
+    assert "modules" not in served(make(orbro))
+
+
+def test_file_and_code_are_merged(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    orbro.on("a", path="/a")(lambda delivery: None)
+    in_file = [
+        {"event_name": "a", "callback_api": "/a", "note": "kept"},
+        {"event_name": "z", "callback_api": "/z"},
+    ]
+    document = served(make(orbro, webhooks=in_file))
+    assert document["modules"] == {
+        "other": 1,
+        "webhooks": [A | {"note": "kept"}, {"event_name": "z", "callback_api": f"{BASE}/z"}],
+    }
+
+
+def test_several_filters_of_one_event_are_no_conflict(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    for value in "vw":
+
+        def handler(delivery: Any) -> None:
+            pass
+
+        handler.__qualname__ = f"handler {value}"
+        orbro.on("a", path="/a", property="p", value=value)(handler)
+    in_file = [A | {"property": "p", "value": value} for value in "vw"]
+    assert served(make(orbro, webhooks=in_file))["modules"]["webhooks"] == in_file
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"event_name": "a", "callback_api": "/elsewhere"},
+        {"event_name": "a", "callback_api": f"{BASE}/elsewhere"},
+        {"event_name": "a", "callback_api": "https://other.example/a"},
+        {"event_name": "a", "callback_api": "/a", "property": "p", "value": "v"},
+    ],
+)
+@pytest.mark.parametrize("when", ["before init_app", "after it", "a view"])
+def test_a_conflict_is_an_error_at_start_that_names_both_places(
+    make: Callable[..., Flask], entry: dict[str, Any], when: str
+) -> None:
+    orbro = OrbroConnect()
+
+    def the_handler(delivery: Any) -> None:
+        pass
+
+    def start() -> None:
+        if when == "before init_app":
+            orbro.on("a", path="/a")(the_handler)
+        app = make(orbro, webhooks=[{"event_name": "z", "callback_api": "/z"}, entry])
+        if when == "after it":
+            orbro.on("a", path="/a")(the_handler)
+        if when == "a view":
+            app.testing = True
+            app.add_url_rule("/a", "a", webhook_required(event="a")(the_handler), methods=["POST"])
+            app.test_client().get("/anything")
+
+    with pytest.raises(DescriptorError) as caught:
+        start()
+    said = str(caught.value)
+    assert "connect.json: modules.webhooks[1]" in said
+    assert "the_handler (test_descriptor_code.py:" in said
+
+
+def test_without_a_base_url_callbacks_stay_paths() -> None:
+    document = compose(check_descriptor({"id": "x"}), [Registration("a", "/a", None, None, "here")])
+    assert document["modules"]["webhooks"] == [{"event_name": "a", "callback_api": "/a"}]
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [None, [], 7, {"webhooks": None}, {"webhooks": {}}, {"webhooks": [1, None, {"event_name": []}]}],
+)
+def test_whatever_stands_in_the_file_does_not_break_it(modules: Any) -> None:
+    descriptor = check_descriptor({"id": "x", "modules": modules})
+    compose(descriptor, [Registration("a", "/a", "p", "v", "here")])
+    faults(compose(descriptor, []))
+
+
+def test_a_lifecycle_that_the_file_names_is_as_it_says(make: Callable[..., Flask]) -> None:
+    assert served(make(OrbroConnect(), lifecycle={"installed": "/in"}))["lifecycle"] == {"installed": "/in"}
+
+
+# What ``--check`` says.
+
+
+def test_every_fault_is_named_with_its_path(make: Callable[..., Flask]) -> None:
+    webhooks = [{"event_name": "", "callback_api": "nowhere"}, {"callback_api": "/a", "property": "p"}]
+    app = make(OrbroConnect(), webhooks=webhooks, name=7, scopes=["a", "a"], lifecycle={"installed": "/in"})
+    result = run(app, "--check")
+    assert result.exit_code == 1
+    for path in (
+        "$.name:",
+        "$.scopes:",
+        "$.lifecycle:",
+        "$.modules.webhooks[0].event_name:",
+        "$.modules.webhooks[0].callback_api:",
+        "$.modules.webhooks[1]: 'event_name' is a required property",
+        "$.modules.webhooks[1]: 'value' is a dependency of 'property'",
+    ):
+        assert f"Fault: {path}" in result.output
+    assert "The descriptor has 7 faults." in result.output
+
+
+def test_drift_against_the_file_is_shown(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+
+    @orbro.on("a", path="/a")
+    def the_handler(delivery: Any) -> None:
+        pass
+
+    result = run(make(orbro, webhooks=[{"event_name": "z", "callback_api": "/gone"}]), "--check")
+    assert result.exit_code == 0
+    assert "lacks the webhook a at /a of" in result.output
+    assert "the_handler (test_descriptor_code.py:" in result.output
+    assert "connect.json: modules.webhooks[0] names /gone, which no route answers." in result.output
+    assert "The descriptor is valid." in result.output
+
+
+def test_a_file_that_says_it_all_has_no_drift(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    orbro.on("a", path="/a")(lambda delivery: None)
+    assert run(make(orbro, webhooks=[A]), "--check").output == "The descriptor is valid.\n"
+
+
+def test_a_conflict_is_one_sentence(make: Callable[..., Flask]) -> None:
+    app = make(OrbroConnect(), webhooks=[A])
+
+    @app.post("/b")
+    @webhook_required(event="a")
+    def view() -> dict[str, str]:
+        return {}
+
+    result = run(app)
+    assert result.exit_code == 1
+    assert "conflicts with" in result.output
+
+
+def test_the_schema_is_a_schema_and_takes_what_is_usual() -> None:
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
+    assert faults(DESCRIPTOR) == []
+    assert faults([]) == ["$: [] is not of type 'object'"]

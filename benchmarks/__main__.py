@@ -1,4 +1,4 @@
-"""``python -m benchmarks [quick|peer]``."""
+"""``python -m benchmarks [quick|peer|connections|tokens|restart|kill|broker|webhooks|inline]``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from .errors import BenchmarkError
 from .options import Options
 from .runner import Plan
 
+MODULES = {
+    "quick": "quick",
+    "peer": "compare",
+    "organizations": "organizations",
+    "inline": "inline",
+    "kill": "inbox.kill",
+    "broker": "inbox.broker",
+    "webhooks": "inbox.rates",
+}
 #: Bounds of what can be asked for, so that a slip does not keep the machine busy for days.
 MAX_SECONDS, MAX_ROUNDS, MAX_CONNECTIONS = 120.0, 50, 512
 
@@ -26,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         connections=given.connections,
         threads=given.threads,
         venv=given.venv,
+        only=given.only,
         report=given.report,
+        deliveries=given.deliveries,
     )
     # Containers and process managers say SIGTERM where a person presses Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -49,13 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _benchmark(what: str) -> Callable[[Options], str]:
     # Imported when chosen: each needs other parts installed.
-    if what == "quick":
-        from . import quick
-
-        return quick.run
-    from . import compare
-
-    return compare.run
+    run: Callable[[Options], str] = import_module(f".{MODULES[what]}", __package__).run
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,9 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("quick", "peer"),
+        choices=tuple(MODULES),
         default="quick",
-        help="quick: the example app alone; peer: beside the platform's own SDK and other servers",
+        help="quick: the example app alone; peer: beside the platform's own SDK and other servers; "
+        "connections: an OAuth connection beside a bare client and Authlib; "
+        "organizations: a webhook beside one taken by hand, among a thousand and a million organizations; "
+        "tokens: renewals by many at once; restart: calls while the platform is killed; "
+        "inline: webhooks beside the SDK and slack-bolt; kill, broker, webhooks: what the inbox bears",
     )
     parser.add_argument("--seconds", type=_between(0.2, MAX_SECONDS), default=5.0, help="each run (5)")
     parser.add_argument("--warm-up", type=_between(0, MAX_SECONDS), default=1.0, help="before each run (1)")
@@ -81,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--venv", type=Path, help="keep the peer's virtual environment here; else it is made each time"
     )
+    parser.add_argument("--only", default="", help="scenarios with this in their names, such as 'outbound'")
+    parser.add_argument("--deliveries", type=_whole(1_000_000), help="of kill (20,000)")
     parser.add_argument("--report", type=Path, help="write the result to this file, too")
     return parser
 

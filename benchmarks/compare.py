@@ -56,7 +56,7 @@ def run(options: Options) -> str:
         stack.callback(site.platform.close)
         ours, handwritten = site.start_ours(), site.start_handwritten()
         peers, skipped = site.start_peers()
-        runs = site.requests.runs(ours, handwritten, peers)
+        runs = [run for run in site.requests.runs(ours, handwritten, peers) if options.only in run.scenario]
         book = run_rounds(options.plan, runs, load=load, children=children, platform=site.platform)
         title = (
             "Flask-Orbro beside orbro-python-sdk 0.23 (FastAPI), flask-jwt-extended and a hand-written view"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .figures import Book, main_table, table
 from .scenarios import (
+    ASYNC_OUTBOUND,
     BARE,
     COLD,
     HANDWRITTEN,
@@ -40,6 +41,8 @@ def _ratios(book: Book) -> str:
             _ratio(book, outbound, PEER, outbound, "20"),
             _ratio(book, outbound, PEER_ONE, outbound, "4"),
             _ratio(book, outbound, HANDWRITTEN, outbound, "0.85"),
+            _ratio(book, at(ASYNC_OUTBOUND, latency), PEER, outbound, ""),
+            _ratio(book, at(ASYNC_OUTBOUND, latency), HANDWRITTEN, outbound, ""),
         ]
     return table(("flask-orbro", "compared with", "times", "target, at least"), lines)
 

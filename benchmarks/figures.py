@@ -61,6 +61,12 @@ class Book:
         ratios = [a.rate / b.rate for a, b in pairs if b.answered]
         return median(ratios) if ratios else None
 
+    def cpu_ratio(self, one: tuple[str, str], other: tuple[str, str]) -> float | None:
+        """How many times the CPU per request of the other; as :meth:`rate_ratio`."""
+        pairs = zip(self._samples.get(one, []), self._samples.get(other, []), strict=False)
+        ratios = [a.cpu / b.cpu for a, b in pairs if b.cpu]
+        return median(ratios) if ratios else None
+
 
 def main_table(book: Book) -> str:
     """One line for each server and scenario."""

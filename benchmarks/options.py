@@ -13,7 +13,9 @@ class Options:
     """:param driver: ``python``, ``wrk`` or ``auto``.
     :param threads: of the one gunicorn worker.
     :param venv: where the peer's virtual environment is kept; ``None``: a temporary folder.
+    :param only: leaves out scenarios whose names do not have this in them; empty: none.
     :param report: a file that the result is written to as well.
+    :param deliveries: how many to send where that is what counts; ``None``: as the benchmark has it.
     """
 
     plan: Plan
@@ -21,4 +23,6 @@ class Options:
     connections: int
     threads: int
     venv: Path | None
+    only: str
     report: Path | None
+    deliveries: int | None = None

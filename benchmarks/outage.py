@@ -2,7 +2,8 @@
 
 The example app has 8 threads; 12 callers, each with a token that nobody has judged yet in each request,
 press on an authenticated route, while 4 others call a route that needs nobody. The platform is healthy,
-then limits, fails, answers HTML, hangs, and is killed.
+then limits, fails, answers HTML, hangs, is killed, and in the end its connections are dropped, neither
+taken nor refused.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import socket
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+from .errors import BenchmarkError
 from .figures import table
 from .processes import Children, Cores
 from .quick import ORGANIZATION, start_example
@@ -30,13 +34,15 @@ THREADS, CALLERS, PINGERS = 8, 12, 4
 #: Length of each phase, in seconds; longer than a verdict may take.
 PHASE = 12.0
 PAUSE = 0.02
-TROUBLES: dict[str, dict[str, object] | None] = {
+KILLED, DROPPED = "killed", "drops connections"
+TROUBLES: dict[str, dict[str, object]] = {
     "healthy": {},
     "answers 429": {"status": 429, "headers": {"Retry-After": "3"}},
     "answers 500": {"status": 500, "body": {"error_code": "BROKEN"}},
     "answers HTML": {"status": 200, "body": "<html>Login</html>", "content_type": "text/html"},
     "hangs": {"delay": 60},
-    "killed": None,
+    KILLED: {},
+    DROPPED: {},
 }
 
 
@@ -107,17 +113,40 @@ def _send(method: str, url: str, **fields: object) -> dict[str, object]:
     return document
 
 
+@contextmanager
+def _black_hole(port: int) -> Iterator[None]:
+    """Have connections to a port dropped: Linux does so where a server's queue is full.
+
+    :raises BenchmarkError: this system does not.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=0))
+        for _ in range(16):
+            try:
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.2))
+            except TimeoutError:
+                yield
+                return
+        raise BenchmarkError("This system does not drop connections when a queue is full.")
+
+
 def main() -> None:
     cores = Cores()
-    with TemporaryDirectory(prefix="orbro-outage-") as name, Children(Path(name)) as children:
+    with (
+        TemporaryDirectory(prefix="orbro-outage-") as name,
+        Children(Path(name)) as children,
+        ExitStack() as silence,
+    ):
         server, simulator = start_example(Path(name), children, cores, THREADS)
         made = _send("POST", f"{simulator}/simulator/tokens", kind="user", organization=ORGANIZATION)
         path = f"/platform/me?origin={quote(str(made['origin']), safe='')}"
         rows = []
         for trouble, fault in TROUBLES.items():
             progress(f"platform {trouble}, {PHASE:.0f} s")
-            if fault is None:
+            if trouble == KILLED:
                 children.kill("simulator")
+            elif trouble == DROPPED:
+                silence.enter_context(_black_hole(urlsplit(simulator).port or 0))
             elif fault:
                 _send("PUT", f"{simulator}/simulator/faults", prefix="/api/v1/auth", **fault)
             healthy = trouble == "healthy"

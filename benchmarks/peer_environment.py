@@ -1,4 +1,4 @@
-"""What the comparison needs besides us: the peer's virtual environment, certificates, and names."""
+"""What the comparisons need besides us: virtual environments, certificates, and names."""
 
 from __future__ import annotations
 
@@ -34,19 +34,21 @@ class Certificates:
     single: Path
 
 
-def make_environment(folder: Path, say: Callable[[str], None]) -> Path:
-    """The Python of the peer's virtual environment, made where it is not there yet.
+def make_environment(
+    folder: Path, say: Callable[[str], None], requirements: tuple[str, ...] = REQUIREMENTS
+) -> Path:
+    """The Python of a virtual environment, the peer's by default, made where it is not there yet.
 
     :raises BenchmarkError: it cannot be made.
     """
     python = folder / "bin" / "python"
     ready = folder / "benchmark-ready.json"
-    if python.exists() and ready.exists() and json.loads(ready.read_text()) == list(REQUIREMENTS):
+    if python.exists() and ready.exists() and json.loads(ready.read_text()) == list(requirements):
         return python
-    say(f"making a virtual environment for the peer in {folder}")
+    say(f"making a virtual environment with {requirements[0]} in {folder}")
     _command([sys.executable, "-m", "venv", str(folder)])
-    _command([str(python), "-m", "pip", "install", "--quiet", *REQUIREMENTS])
-    ready.write_text(json.dumps(REQUIREMENTS))
+    _command([str(python), "-m", "pip", "install", "--quiet", *requirements])
+    ready.write_text(json.dumps(requirements))
     return python
 
 

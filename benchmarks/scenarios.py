@@ -17,6 +17,7 @@ OURS, HANDWRITTEN = "flask-orbro", "hand-written Flask"
 PEER, PEER_ONE = "peer", "peer, one-certificate store"
 BARE, WEBHOOK, LOCAL = "bare", "webhook", "@jwt_required()"
 WARM, COLD, OUTBOUND = "authenticated, warm", "authenticated, cold", "outbound"
+ASYNC_OUTBOUND = "outbound, async view"
 #: The peer answers some thirty of these a second, with sixteen under way: it gets longer runs.
 PEER_STRETCH = 3
 #: Of the platform, in seconds.
@@ -62,6 +63,7 @@ class Requests:
             called = at(OUTBOUND, latency)
             runs += [Run(server, called, outbound, latency) for server in (ours, handwritten)]
             runs += [Run(peer, called, outbound, latency, PEER_STRETCH) for peer in peers]
+            runs.append(Run(ours, at(ASYNC_OUTBOUND, latency), Request("/outbound-async"), latency))
         return runs
 
     def install(self) -> Request:

@@ -43,4 +43,9 @@ def create_app() -> Flask:
         # No caller is judged: neither of the servers beside this one does so on its outbound route.
         return orbro.client_for(organization_id).get("/api/v1/users").raise_for_status().json()
 
+    @app.get("/outbound-async")
+    async def outbound_async() -> Any:
+        answer = await orbro.async_client_for(organization_id).get("/api/v1/users")
+        return answer.raise_for_status().json()
+
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -59,15 +60,17 @@ class Dropper:
 
 
 @pytest.fixture
-def dropper(database: Database) -> Dropper:
+def dropper(database: Database) -> Iterator[Dropper]:
     if database.name == "sqlite":
         pytest.skip("SQLite is no server.")
     assert database.engine.pool._pre_ping is False
-    return Dropper(database)
+    yield Dropper(database)
+    database.engine.dispose()  # the next test is not about dropped connections
 
 
 def warm_up(database: Database) -> None:
-    """Open connections, which then wait in the pool."""
+    """Fill the pool with connections that work, and no others."""
+    database.engine.dispose()
     barrier = threading.Barrier(4)
 
     def connect(_: int) -> None:

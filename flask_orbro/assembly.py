@@ -16,29 +16,23 @@ from .announce import announce
 from .authenticator import Authenticator
 from .client_info import ClientInfoDataStore
 from .config import Config
-from .connections import (
-    ConnectionDefinition,
-    ConnectionRegistry,
-    Sources,
-    Surroundings,
-    read_definitions,
-)
+from .connections import ConnectionDefinition, ConnectionRegistry, Sources, Surroundings, read_definitions
 from .context import callers_organization_id, callers_token
 from .crypto import KeyedHash, derive_key
 from .descriptor import read_descriptor
-from .erasure import Erasure
-from .event_loop import LoopThread
 from .handling import make_inbox
-from .http import HttpPool
-from .inquiry import Inquiry
+from .http.event_loop import LoopThread
+from .http.pool import HttpPool
+from .http.server_clock import ServerClock
 from .installation import Organization
+from .installs.erasure import Erasure
+from .installs.inquiry import Inquiry
+from .installs.lifecycle import Lifecycle
+from .installs.proof import Prover
 from .keys import open_key_ring
-from .lifecycle import Lifecycle
 from .metrics import make_metrics
 from .own_tokens import is_own_token
 from .platform import AppTokens, Platform
-from .proof import Prover
-from .server_clock import ServerClock
 from .signals import app_uninstalled
 from .state import OrbroState
 from .storage import open_cache, open_database

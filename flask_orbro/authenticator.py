@@ -15,14 +15,14 @@ from .errors import (
     TooManyRequests,
     refusals_of,
 )
-from .flight import SingleFlight
-from .http import HttpPool, Unreachable
+from .http.flight import SingleFlight
+from .http.outage import KnownOutage, OutageMemory
+from .http.pool import HttpPool, Unreachable
 from .identity import ConnectAppIdentity, OpenApiIdentity, Presented, UserIdentity
-from .inquiry import Inquiry
 from .installation import Organization, State
+from .installs.inquiry import Inquiry
 from .logs import get_logger
 from .metrics import Metrics
-from .outage import KnownOutage, OutageMemory
 from .protocol import (
     CONNECT_ISSUER,
     CONNECT_PATH,

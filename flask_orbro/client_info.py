@@ -12,11 +12,11 @@ from marshmallow import ValidationError
 from sqlalchemy import case, select, update
 from sqlalchemy.orm import MappedColumn, Session
 
-from .erasure import Erasure
 from .errors import ServiceUnavailable
 from .history import StateChange
 from .installation import Claim, Organization, State, add, matches
-from .lifecycle import Installed
+from .installs.erasure import Erasure
+from .installs.lifecycle import Installed
 from .models import ConnectAppClientInfoMixin, Models
 from .schemas import InstalledSchema
 from .stores.claims import ClaimStore

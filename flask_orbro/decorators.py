@@ -9,8 +9,11 @@ from typing import Any, TypeVar, cast, overload
 
 from flask import current_app, request
 
-from .audit import audit
-from .body import read_json
+from .api.audit import audit
+from .api.body import read_json
+from .api.descriptor import MARK
+from .api.once import handle_once
+from .api.swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials
 from .context import Caller, set_caller
 from .errors import (
     InvalidRequest,
@@ -22,10 +25,7 @@ from .errors import (
     refusals_of,
 )
 from .identity import Presented
-from .once import handle_once
-from .served import MARK
 from .state import get_state
-from .swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials
 from .webhooks import Delivery, event_named, place_of
 
 F = TypeVar("F", bound=Callable[..., Any])

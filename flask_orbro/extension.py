@@ -11,23 +11,23 @@ from flask import Flask, current_app, has_request_context, request
 from flask_restx import Api
 
 from . import settings
-from .api import init_api, register_blueprint
+from .api.inbox import add_handlers
+from .api.lifecycle import init_api, register_blueprint
+from .api.limits import limit_lifecycle
+from .api.problems import init_problems
+from .api.swagger import AUTHORIZATIONS
 from .assembly import assemble
 from .client_info import ClientInfoDataStore
 from .connections import Connections, Gathered, async_gather
 from .connections.gathering import AsyncCall, gather_in_threads
 from .context import callers_organization_id, carried
 from .errors import ConfigurationError
-from .inbox_api import add_handlers
-from .limits import limit_lifecycle
 from .logs import redact_client_logs
 from .metrics import PrometheusMetrics
 from .platform import AsyncPlatformClient, PlatformClient, TokenStore, TokenUtil
-from .problems import init_problems
 from .protocol import bearer_token
 from .relaxations import warn_of_relaxations
 from .state import EXTENSION, get_state
-from .swagger import AUTHORIZATIONS
 from .webhooks import Delivery, Handler
 
 H = TypeVar("H", bound=Callable[[Delivery], Any])

@@ -1,13 +1,11 @@
 """Every public name. :mod:`flask_orbro` offers them; this module is read when the first is asked for."""
 
-from .body import load_body
+from .api.body import load_body
+from .api.problems import problem_response
+from .api.swagger import answers_problems, schema_model, schema_params
 from .client_info import ClientInfo, ClientInfoDataStore
 from .connections import AsyncConnection, Connection, ConnectionResponse, Gathered
-from .context import (
-    current_delivery,
-    current_identity,
-    current_organization,
-)
+from .context import current_delivery, current_identity, current_organization
 from .decorators import (
     any_of,
     authenticate_any_of,
@@ -46,9 +44,7 @@ from .identity import ConnectAppIdentity, OpenApiIdentity, UserIdentity
 from .installation import OrganizationInfo
 from .models import ConnectAppClaimMixin, ConnectAppClientInfoMixin, ConnectAppDeliveryMixin
 from .platform import AsyncPlatformClient, ConnectAppToken, PlatformClient, PlatformResponse, TokenStore
-from .problems import problem_response
 from .signals import app_disabled, app_enabled, app_installed, app_uninstalled, delivery_dead
-from .swagger import answers_problems, schema_model, schema_params
 from .token_stores import DictTokenDataStore, RedisTokenDataStore
 from .webhooks import Delivery
 

@@ -14,12 +14,12 @@ from .config import Config
 from .connections import ConnectionRegistry
 from .crypto import KeyRing
 from .descriptor import Descriptor
-from .erasure import Erasure
 from .errors import NotInitializedError
-from .event_loop import LoopThread
-from .http import HttpPool
-from .inquiry import Inquiry
-from .lifecycle import Lifecycle
+from .http.event_loop import LoopThread
+from .http.pool import HttpPool
+from .installs.erasure import Erasure
+from .installs.inquiry import Inquiry
+from .installs.lifecycle import Lifecycle
 from .metrics import NoMetrics, PrometheusMetrics
 from .models import Models
 from .platform import Platform

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from flask_orbro.http import HttpPool
+from flask_orbro.http.pool import HttpPool
 
 Respond = Callable[[socket.socket, bytes], None]
 MakeServer = Callable[..., "RawServer"]

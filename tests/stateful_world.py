@@ -19,16 +19,16 @@ from flask_orbro.authenticator import Authenticator
 from flask_orbro.config import Config
 from flask_orbro.crypto import KeyedHash, KeyRing
 from flask_orbro.errors import ProblemError
-from flask_orbro.http import Answer, Unreachable
+from flask_orbro.http.pool import Answer, Unreachable
+from flask_orbro.http.server_clock import ServerClock
 from flask_orbro.identity import Presented
-from flask_orbro.inquiry import Inquiry
 from flask_orbro.installation import Organization
-from flask_orbro.lifecycle import Installed, Lifecycle
+from flask_orbro.installs.inquiry import Inquiry
+from flask_orbro.installs.lifecycle import Installed, Lifecycle
+from flask_orbro.installs.proof import Prover
 from flask_orbro.metrics import make_metrics
 from flask_orbro.models import own_models
-from flask_orbro.proof import Prover
 from flask_orbro.protocol import CONNECT_PATH
-from flask_orbro.server_clock import ServerClock
 from flask_orbro.stores.cache import MemoryCache, SealedCache
 from flask_orbro.stores.claims import ClaimStore
 from flask_orbro.stores.organization_cache import OrganizationCache

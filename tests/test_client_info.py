@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from flask_orbro import ClientInfo, ClientInfoDataStore, ConnectAppClientInfoMixin, OrbroConnect
 from flask_orbro.errors import ServiceUnavailable
 from flask_orbro.installation import State
-from flask_orbro.lifecycle import Installed
+from flask_orbro.installs.lifecycle import Installed
 from flask_orbro.protocol import CONNECT_PATH
 
 from .conftest import bearer

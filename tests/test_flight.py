@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flask_orbro.flight import SingleFlight
+from flask_orbro.http.flight import SingleFlight
 
 
 class Question:

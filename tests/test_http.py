@@ -12,7 +12,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_orbro.http import MAX_ANSWER, Answer, HttpPool, Unreachable
+from flask_orbro.http.pool import MAX_ANSWER, Answer, HttpPool, Unreachable
 from flask_orbro.protocol import USER_AGENT
 
 from .raw_server import (  # noqa: F401

@@ -102,7 +102,7 @@ def test_a_binding_that_was_not_proven_for_too_long_counts_no_more(world: World)
 def test_where_nothing_was_ever_proven_the_log_says_so(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "flask_orbro.inquiry")
+    caplog.set_level(logging.WARNING, "flask_orbro.installs.inquiry")
     world.sweep()
     assert "none was ever proven" not in caplog.text
     world.forge()

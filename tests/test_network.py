@@ -13,8 +13,8 @@ import httpcore2
 import pytest
 import trustme
 
-from flask_orbro.http import HttpPool, Unreachable
-from flask_orbro.network import Backend, patience
+from flask_orbro.http.network import Backend, patience
+from flask_orbro.http.pool import HttpPool, Unreachable
 
 from .raw_server import (  # noqa: F401
     MakeServer,

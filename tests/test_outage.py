@@ -13,8 +13,8 @@ import pytest
 from flask import Flask
 
 from flask_orbro import user_required
-from flask_orbro.http import Unreachable
-from flask_orbro.outage import KnownOutage, OutageMemory
+from flask_orbro.http.outage import KnownOutage, OutageMemory
+from flask_orbro.http.pool import Unreachable
 from flask_orbro.protocol import USER_PATH
 from flask_orbro.simulator import SimulatorServer
 

@@ -17,7 +17,7 @@ import trustme
 from flask import Flask
 
 from flask_orbro import open_api_required
-from flask_orbro.http import HttpPool, Unreachable
+from flask_orbro.http.pool import HttpPool, Unreachable
 
 from .conftest import bearer
 from .raw_server import (  # noqa: F401

@@ -111,7 +111,7 @@ def test_the_package_is_imported_without_any_optional_package() -> None:
     assert run(code) == (0, "")
 
 
-@pytest.mark.parametrize("module", ["lifecycle", "cli", "public"])
+@pytest.mark.parametrize("module", ["installs.lifecycle", "cli", "public"])
 def test_any_module_can_be_the_first_to_be_imported(module: str) -> None:
     assert run(f"import flask_orbro.{module}, flask_orbro; flask_orbro.OrbroConnect") == (0, "")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx2
 
-from ..calling import SyncClient
 from ..errors import OrbroError, ProblemError
+from ..http.calling import SyncClient
 from .auth import Forward
 from .connection import Connection, Parts
 

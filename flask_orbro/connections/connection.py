@@ -10,17 +10,17 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import httpx2
 
-from ..bulkhead import Bulkhead
-from ..calling import AsyncClient, Calling, Client, SyncClient, nowhere
 from ..errors import ConfigurationError, ConnectionUnavailable, NoCallerError
-from ..event_loop import LoopThread
-from ..http import HttpPool
+from ..http.bulkhead import Bulkhead
+from ..http.calling import AsyncClient, Calling, Client, SyncClient, nowhere
+from ..http.event_loop import LoopThread
+from ..http.pool import HttpPool
+from ..http.retry import RetryPolicy
+from ..http.token_auth import TokenAuth
 from ..logs import get_logger, redact_client_logs
 from ..metrics import Metrics, NoMetrics
-from ..retry import RetryPolicy
 from ..stores.cache import Cache, MemoryCache, SealedCache
 from ..stores.redis_cache import RedisCache
-from ..token_auth import TokenAuth
 from .auth import ClientCredentials, ConnectApp, Forward, ForwardAuth
 from .definition import ConnectionDefinition, read_definition
 from .forwarding import forwardable
@@ -48,7 +48,7 @@ class Surroundings:
     :param cache: where tokens are kept.
     :param secret: what they are sealed with; ``None``: with the secret of each connection itself.
     :param callers_token: the bearer token of the current request, which may be forwarded.
-    :param home: see :class:`~flask_orbro.calling.Calling`.
+    :param home: see :class:`~flask_orbro.http.calling.Calling`.
     """
 
     cache: Cache

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checks import is_loopback, number, one_of, switch, text, whole
 from ..errors import ConfigurationError
-from ..http import parsed_url, trusting
+from ..http.pool import parsed_url, trusting
 from .auth import AUTH_KINDS, AuthKind
 from .reading import Reading, Sources
 from .urls import base_url_check, path_check

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlencode, urljoin
 
-from ..calling import Call
 from ..errors import (
     ConnectionFailed,
     ConnectionMisconfigured,
@@ -16,6 +15,7 @@ from ..errors import (
     ConnectionUnavailable,
     InvalidRequest,
 )
+from ..http.calling import Call
 from .connection import AsyncConnection, Connection
 from .response import ConnectionResponse
 

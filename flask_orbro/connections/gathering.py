@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from ..errors import ConnectionUnavailable
-from ..network import deadline
+from ..http.network import deadline
 
 Call = Callable[[], Any]
 AsyncCall = Awaitable[Any] | Callable[[], Awaitable[Any]]

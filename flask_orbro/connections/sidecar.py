@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast
 from urllib.parse import quote
 
 from ..errors import ConnectionFailed, ConnectionRateLimited, ConnectionRefused, ConnectionUnavailable
-from ..outgoing import PATH
-from ..retry import is_repeatable
+from ..http.outgoing import PATH
+from ..http.retry import is_repeatable
 from ..verdicts import retry_after
 from .auth import Forward, HeaderAuth
 from .connection import AsyncConnection, Connection, Parts

@@ -11,14 +11,9 @@ from urllib.parse import quote_plus, urlencode
 
 import httpx2
 
-from ..errors import (
-    ConnectionFailed,
-    ConnectionMisconfigured,
-    ConnectionRateLimited,
-    ConnectionUnavailable,
-)
-from ..flight import SingleFlight
-from ..http import Answer, HttpPool, Unreachable
+from ..errors import ConnectionFailed, ConnectionMisconfigured, ConnectionRateLimited, ConnectionUnavailable
+from ..http.flight import SingleFlight
+from ..http.pool import Answer, HttpPool, Unreachable
 from ..logs import get_logger
 from ..stores.cache import OthersTooSlow, SealedCache
 from ..verdicts import retry_after

@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 
 from ..checks import is_loopback, text
-from ..http import parsed_url
-from ..outgoing import PATH
+from ..http.outgoing import PATH
+from ..http.pool import parsed_url
 
 
 def parse_url(written: str) -> httpx2.URL:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from ..calling import AsyncClient, Call, Calling, Client, SyncClient
 from ..errors import PlatformUnavailable
-from ..server_clock import ServerClock
+from ..http.calling import AsyncClient, Call, Calling, Client, SyncClient
+from ..http.server_clock import ServerClock
 from .response import PlatformResponse, as_platform_response
 
 R = TypeVar("R")

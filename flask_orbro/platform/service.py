@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 import httpx2
 
-from ..bulkhead import Bulkhead
 from ..config import Config
 from ..errors import ConfigurationError, NotAllowed
-from ..event_loop import LoopThread
-from ..http import HttpPool
-from ..inquiry import Inquiry
+from ..http.bulkhead import Bulkhead
+from ..http.event_loop import LoopThread
+from ..http.pool import HttpPool
+from ..http.retry import RetryPolicy
+from ..http.server_clock import ServerClock
+from ..http.token_auth import TokenAuth
 from ..installation import Organization, State
+from ..installs.inquiry import Inquiry
 from ..metrics import Metrics
 from ..protocol import is_identifier, organization_origin, subdomain_label
-from ..retry import RetryPolicy
-from ..server_clock import ServerClock
 from ..stores.claims import ClaimStore
 from ..stores.organization_cache import OrganizationCache
 from ..stores.organizations import OrganizationStore
-from ..token_auth import TokenAuth
 from ..verdicts import TOKEN_EXPIRED, error_code
 from .clients import AsyncPlatformClient, PlatformCalling, PlatformClient
 from .token_util import TokenUtil

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..config import Config
 from ..errors import PlatformError, PlatformInvalidResponse, PlatformRateLimited, PlatformRefused
+from ..http.server_clock import ServerClock
 from ..metrics import Metrics
 from ..protocol import MIN_SECRET, OPEN_API_PATH, is_usable_secret, mint_app_token
-from ..server_clock import ServerClock
 from ..verdicts import Outcome
 from .clients import PlatformClient
 

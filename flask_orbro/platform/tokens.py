@@ -8,10 +8,10 @@ from typing import Any
 
 from ..config import Config
 from ..crypto import KeyedHash, derive_key
-from ..flight import SingleFlight
+from ..http.flight import SingleFlight
+from ..http.server_clock import NOISE, ServerClock
 from ..installation import Organization
 from ..protocol import is_identifier, mint_app_token, token_expiry
-from ..server_clock import NOISE, ServerClock
 from ..stores.cache import OthersTooSlow, SealedCache
 
 

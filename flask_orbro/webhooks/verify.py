@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ..config import Config
 from ..errors import NotAllowed, NotAuthenticated, ServiceUnavailable
 from ..identity import Presented
-from ..inquiry import Inquiry
 from ..installation import Organization, State
+from ..installs.inquiry import Inquiry
 from ..protocol import (
     TokenError,
     WebhookRules,

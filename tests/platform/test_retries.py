@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from flask_orbro import PlatformUnavailable
-from flask_orbro.http import HttpPool
-from flask_orbro.network import patience
+from flask_orbro.http.network import patience
+from flask_orbro.http.pool import HttpPool
 
 from ..raw_server import RawServer
 from ..world import USERS_PATH

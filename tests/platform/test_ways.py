@@ -23,7 +23,7 @@ from flask_orbro import (
     OrbroConnect,
     user_required,
 )
-from flask_orbro.event_loop import LoopThread
+from flask_orbro.http.event_loop import LoopThread
 from flask_orbro.state import get_state
 
 from ..world import USERS_PATH, World

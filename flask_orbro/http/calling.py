@@ -13,13 +13,13 @@ from typing import Any, Generic, TypeVar
 import anyio
 import httpx2
 
+from ..errors import ProblemError
+from ..logs import get_logger
 from .bulkhead import Bulkhead, Full
-from .errors import ProblemError
 from .event_loop import CarriedStream, LoopThread, run_in
-from .http import HttpPool
-from .logs import get_logger
 from .network import deadline, patience, seconds_left
 from .outgoing import make_request, path_url
+from .pool import HttpPool
 from .retry import RetryPolicy, async_send_again, send_again
 from .upload import MISFIT, CannotRewind, StreamedBody
 

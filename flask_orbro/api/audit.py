@@ -6,11 +6,11 @@ from typing import Any
 
 from flask import request
 
+from ..errors import ProblemError
+from ..logs import audit_refusal
+from ..protocol import bearer_token, peek_claims
+from ..state import get_state
 from .body import read_json
-from .errors import ProblemError
-from .logs import audit_refusal
-from .protocol import bearer_token, peek_claims
-from .state import get_state
 
 
 def audit(refusal: ProblemError, credential: str | None) -> None:

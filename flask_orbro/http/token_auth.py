@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 
 import httpx2
 
-from .verdicts import TOKEN_EXPIRED, error_code
+from ..verdicts import TOKEN_EXPIRED, error_code
 
 _Flow = Generator[httpx2.Request, httpx2.Response, None]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import Flask
 
-from .descriptor import Registration, app_path, compose, drift
-from .state import OrbroState, get_state
+from ..descriptor import Registration, app_path, compose, drift
+from ..state import OrbroState, get_state
 
 #: Where :func:`webhook_required` leaves what a view is registered for.
 MARK = "__orbro_webhook__"

@@ -9,9 +9,9 @@ from dataclasses import asdict
 import click
 from flask.cli import with_appcontext
 
-from .connections import ConnectionRegistry
-from .connections.checking import Step, check, check_health
-from .state import get_state
+from ..connections import ConnectionRegistry
+from ..connections.checking import Step, check, check_health
+from ..state import get_state
 
 _json_lines = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 

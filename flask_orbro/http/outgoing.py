@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from .http import parsed_url
+from .pool import parsed_url
 from .retry import is_repeatable
 from .upload import guard_body
 

@@ -11,17 +11,17 @@ from dataclasses import replace
 
 from blinker import NamedSignal
 
-from . import signals
-from .config import Config
-from .errors import ServiceUnavailable
-from .installation import Claim, Organization, State, claim_asked, judge, prove, without_questions
-from .logs import get_logger
+from .. import signals
+from ..config import Config
+from ..errors import ServiceUnavailable
+from ..installation import Claim, Organization, State, claim_asked, judge, prove, without_questions
+from ..logs import get_logger
+from ..protocol import is_usable_secret
+from ..schedule import may_ask
+from ..stores.claims import ClaimStore
+from ..stores.organizations import OrganizationStore
+from ..verdicts import Outcome
 from .proof import Prover
-from .protocol import is_usable_secret
-from .schedule import may_ask
-from .stores.claims import ClaimStore
-from .stores.organizations import OrganizationStore
-from .verdicts import Outcome
 
 logger = get_logger(__name__)
 

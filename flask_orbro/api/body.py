@@ -10,8 +10,8 @@ from flask import request
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from .errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
-from .state import get_state
+from ..errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from ..state import get_state
 
 
 def load_body(schema: Schema) -> dict[str, Any]:

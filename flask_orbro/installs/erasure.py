@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from blinker import NamedSignal
 from sqlalchemy.orm import Session
 
-from . import signals
-from .installation import Organization, State, erase
-from .logs import get_logger
-from .stores.claims import ClaimStore
-from .stores.organizations import OrganizationStore
-from .stores.transactions import in_transaction
+from .. import signals
+from ..installation import Organization, State, erase
+from ..logs import get_logger
+from ..stores.claims import ClaimStore
+from ..stores.organizations import OrganizationStore
+from ..stores.transactions import in_transaction
 
 logger = get_logger(__name__)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from flask import Response, after_this_request, jsonify, request
 
-from .context import Caller
-from .identity import Presented
-from .logs import get_logger
-from .state import get_state
-from .stores.delivery_record import DeliveryRecord, DeliveryState
-from .webhooks import Inbox
+from ..context import Caller
+from ..identity import Presented
+from ..logs import get_logger
+from ..state import get_state
+from ..stores.delivery_record import DeliveryRecord, DeliveryState
+from ..webhooks import Inbox
 
 logger = get_logger(__name__)
 

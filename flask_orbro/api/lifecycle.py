@@ -8,16 +8,16 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, jsonify
 from flask_restx import Api, Namespace, Resource, fields
 
+from ..descriptor import LIFECYCLE_EVENTS
+from ..errors import ProblemError
+from ..installs.lifecycle import Installed
+from ..schemas import DescriptorSchema, InstalledSchema, OrganizationSchema, ReceivedSchema
+from ..state import OrbroState, get_state
 from .audit import audit
 from .body import load, read_json
-from .descriptor import LIFECYCLE_EVENTS
-from .errors import ProblemError
-from .inbox_api import document_inbox
-from .lifecycle import Installed
+from .descriptor import check_once, served_descriptor
+from .inbox import document_inbox
 from .problems import handle_api_error
-from .schemas import DescriptorSchema, InstalledSchema, OrganizationSchema, ReceivedSchema
-from .served import check_once, served_descriptor
-from .state import OrbroState, get_state
 from .swagger import AUTHORIZATIONS, PRODUCES, problems, schema_model
 
 BLUEPRINT = "orbro"

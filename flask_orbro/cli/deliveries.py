@@ -16,9 +16,9 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
-from .state import get_state
-from .stores.delivery_record import DeliveryRecord, DeliveryState
-from .webhooks import Doorbell, Inbox, ThreadDoorbell
+from ..state import get_state
+from ..stores.delivery_record import DeliveryRecord, DeliveryState
+from ..webhooks import Doorbell, Inbox, ThreadDoorbell
 
 #: How often a worker process looks for what is due, in seconds.
 POLL = 0.5

@@ -12,7 +12,7 @@ from flask_restx.utils import merge
 from marshmallow import Schema
 from werkzeug.http import HTTP_STATUS_CODES
 
-from .errors import (
+from ..errors import (
     PROBLEM_JSON,
     ContentTooLarge,
     InvalidRequest,

@@ -8,15 +8,15 @@ from typing import Any
 from flask import Flask, Response
 from flask_restx import Api, Namespace, Resource
 
-from .context import get_caller
-from .decorators import webhook_required
-from .errors import ConfigurationError
+from ..context import get_caller
+from ..decorators import webhook_required
+from ..errors import ConfigurationError
+from ..schemas import DeliverySchema, KeptSchema
+from ..state import OrbroState, get_state
+from ..webhooks import Handler
+from .descriptor import check_handlers
 from .once import acknowledgement, sent
-from .schemas import DeliverySchema, KeptSchema
-from .served import check_handlers
-from .state import OrbroState, get_state
 from .swagger import schema_model
-from .webhooks import Handler
 
 _models = Namespace("inbox")
 _delivery = schema_model(_models, "Delivery", DeliverySchema)

@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import tenacity
 
+from ..verdicts import retry_after
 from .network import seconds_left
-from .verdicts import retry_after
 
 #: Methods that may be sent twice (RFC 9110, section 9.2.2).
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})

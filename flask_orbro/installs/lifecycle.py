@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 
 from blinker import NamedSignal
 
-from . import signals
-from .config import Config
-from .crypto import KeyedHash
-from .errors import NotFound, ServiceUnavailable
-from .inquiry import Inquiry
-from .installation import (
+from .. import signals
+from ..config import Config
+from ..crypto import KeyedHash
+from ..errors import NotFound, ServiceUnavailable
+from ..installation import (
     Claim,
     Organization,
     State,
@@ -29,11 +28,12 @@ from .installation import (
     request_uninstall,
     suspend,
 )
-from .logs import get_logger
-from .schedule import may_ask
-from .stores.claims import ClaimStore
-from .stores.organizations import OrganizationStore
-from .verdicts import Outcome
+from ..logs import get_logger
+from ..schedule import may_ask
+from ..stores.claims import ClaimStore
+from ..stores.organizations import OrganizationStore
+from ..verdicts import Outcome
+from .inquiry import Inquiry
 
 logger = get_logger(__name__)
 

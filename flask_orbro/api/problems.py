@@ -10,8 +10,8 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
 
-from .errors import PROBLEM_JSON, ProblemError, problem
-from .state import get_state
+from ..errors import PROBLEM_JSON, ProblemError, problem
+from ..state import get_state
 
 
 def problem_response(error: HTTPException) -> Response:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
-from .config import Config
-from .flight import SingleFlight
-from .http import HttpPool, Unreachable
-from .logs import get_logger
-from .metrics import Metrics
-from .protocol import CONNECT_PATH, mint_app_token, organization_origin
-from .server_clock import ServerClock
-from .verdicts import Outcome, read_verdict
+from ..config import Config
+from ..http.flight import SingleFlight
+from ..http.pool import HttpPool, Unreachable
+from ..http.server_clock import ServerClock
+from ..logs import get_logger
+from ..metrics import Metrics
+from ..protocol import CONNECT_PATH, mint_app_token, organization_origin
+from ..verdicts import Outcome, read_verdict
 
 logger = get_logger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask, request
 
-from .config import Config
-from .errors import ConfigurationError
+from ..config import Config
+from ..errors import ConfigurationError
 
 
 def limit_lifecycle(app: Flask, blueprint: Blueprint, config: Config) -> None:

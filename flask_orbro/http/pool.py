@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 import httpx2
 from httpx2._utils import get_environment_proxies
 
+from ..protocol import USER_AGENT
 from .network import AsyncTransport, Transport, patience
-from .protocol import USER_AGENT
 
 #: An answer to a question about a credential is never longer, in bytes.
 MAX_ANSWER = 65_536

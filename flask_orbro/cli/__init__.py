@@ -1,0 +1,41 @@
+"""``flask orbro …``: set up, try out and look after a Connect app."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import AppGroup
+
+from ..simulator.cli import simulate, simulator
+from ..state import get_state
+from .connections import connections
+from .deliveries import deliveries, sweep_inbox, worker
+from .keys import print_new_key, rotate_keys
+from .organizations import erase, organizations
+from .setup import descriptor, init, upgrade_database
+
+orbro = AppGroup("orbro", help="Set up, try out and look after a Connect app.")
+for command in (
+    init,
+    upgrade_database,
+    descriptor,
+    simulator,
+    simulate,
+    organizations,
+    erase,
+    print_new_key,
+    rotate_keys,
+    connections,
+    deliveries,
+    worker,
+):
+    orbro.add_command(command)
+
+
+@orbro.command("sweep")
+def sweep() -> None:
+    """Ask the platform and handle deliveries, whatever is due, and erase what is past its retention."""
+    sweep_inbox()
+    state = get_state()
+    due = state.sweep()
+    waiting = state.claims.count()
+    click.echo(f"{waiting} claims wait." + ("" if due is None else " More is due later."))

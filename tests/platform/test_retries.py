@@ -15,7 +15,7 @@ from flask_orbro import PlatformUnavailable
 from flask_orbro.http.network import patience
 from flask_orbro.http.pool import HttpPool
 
-from ..raw_server import RawServer
+from ..http.raw_server import RawServer
 from ..world import USERS_PATH
 from .conftest import MakeCaller, MakeWorld, client_of, tokens_of
 

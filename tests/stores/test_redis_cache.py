@@ -30,7 +30,7 @@ from flask_orbro.stores.verdicts import VerdictStore
 from flask_orbro.verdicts import Outcome, Verdict
 
 from ..conftest import CLIENT_ID, bearer, need_service
-from ..raw_server import black_hole, hanging
+from ..http.raw_server import black_hole, hanging
 
 SECRET = "the-client-secret-of-this-test-file"
 ACCEPTED = Verdict(Outcome.ACCEPTED, body={"uuid": "u1"})

@@ -16,7 +16,7 @@ from flask_orbro import DescriptorError, OrbroConnect, webhook_required
 from flask_orbro.cli import orbro as commands
 from flask_orbro.descriptor import SCHEMA, Registration, check_descriptor, compose, faults
 
-from .conftest import DESCRIPTOR
+from ..conftest import DESCRIPTOR
 
 BASE = "https://app.example/base"
 A = {"event_name": "a", "callback_api": f"{BASE}/a"}

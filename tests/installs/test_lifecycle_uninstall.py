@@ -10,7 +10,7 @@ from flask_orbro import NotAllowed
 from flask_orbro.installation import State
 from flask_orbro.protocol import CONNECT_PATH
 
-from .lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
+from ..lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
 
 HOUR = 3600.0
 

@@ -27,9 +27,9 @@ from flask_orbro.simulator import SimulatorServer
 from flask_orbro.simulator.errors import AppCallError
 from flask_orbro.state import OrbroState, get_state
 
-from .conftest import CLIENT_ID, DESCRIPTOR
-from .databases import ENGINES, SERVERS, empty_database
-from .example_app.conftest import free_port
+from ..conftest import CLIENT_ID, DESCRIPTOR
+from ..databases import ENGINES, SERVERS, empty_database
+from ..example_app.conftest import free_port
 from .test_lifecycle_load import at_once
 
 ORGANIZATIONS = [f"storm{number}" for number in range(6)]
@@ -73,11 +73,11 @@ class Storm:
                     f"127.0.0.1:{self.port}",
                     "--graceful-timeout",
                     "3",
-                    "tests.storm_app:create_app()",
+                    "tests.installs.storm_app:create_app()",
                 ),
             ],
             env=environment,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parent.parent.parent,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
             start_new_session=True,

@@ -18,7 +18,7 @@ from flask_orbro.http.pool import Unreachable
 from flask_orbro.protocol import USER_PATH
 from flask_orbro.simulator import SimulatorServer
 
-from .conftest import CLIENT_ID, bearer
+from ..conftest import CLIENT_ID, bearer
 
 ORIGIN = "https://acme.orbro.io"
 

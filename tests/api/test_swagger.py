@@ -23,7 +23,7 @@ from flask_orbro import (
     webhook_required,
 )
 
-from .conftest import LIFECYCLE
+from ..conftest import LIFECYCLE
 
 numbers = count()
 DEFINITIONS = {"orbroUser", "orbroConnectApp", "orbroOpenApi", "orbroWebhook"}

@@ -37,7 +37,7 @@ from flask_orbro.stores.records import Records
 from flask_orbro.stores.verdicts import VerdictStore
 from flask_orbro.webhooks import WebhookVerifier
 
-from .world import webhook_token
+from ..world import webhook_token
 
 PLATFORM_KEY = "k" * 40
 WELL, DOWN, BROKEN, REFUSING = "well", "down", "broken", "refusing"

@@ -10,8 +10,8 @@ from typing import Any
 import jwt
 import pytest
 
-from .conftest import bearer
-from .world import KINDS, World, is_problem, webhook_token
+from ..conftest import bearer
+from ..world import KINDS, World, is_problem, webhook_token
 
 LIFECYCLE = ("/installed", "/uninstalled", "/enabled", "/disabled")
 SECRET = "a-well-formed-secret-0123456789-0123456789"

@@ -16,8 +16,8 @@ from flask import Flask
 from flask_orbro.cli import orbro
 from flask_orbro.settings import resolve
 
-from .conftest import CLIENT_SECRET, DESCRIPTOR
-from .lifecycle_world import World, make_world_fixture, world_fixture  # noqa: F401
+from ..conftest import CLIENT_SECRET, DESCRIPTOR
+from ..lifecycle_world import World, make_world_fixture, world_fixture  # noqa: F401
 
 FILE = "application.cfg"
 

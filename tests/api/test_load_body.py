@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV2SpecValidator
 
 from flask_orbro import OrbroConnect, answers_problems, load_body, schema_params
 
-from .world import KINDS, add_view, is_problem, make_view
+from ..world import KINDS, add_view, is_problem, make_view
 
 
 class PersonSchema(Schema):

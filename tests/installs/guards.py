@@ -1,4 +1,4 @@
-"""The guards of trust, and the test that dies where one is taken away: ``python -m tests.guards``.
+"""The guards of trust, and the test that dies where one is taken away: ``python -m tests.installs.guards``.
 
 Each guard is a piece of the code, what is left where it is missing, and the test. The command takes one
 guard away after the other, in a copy of the project, and fails where the test does not notice.
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parent.parent
-STATEFUL = "tests/test_lifecycle_stateful.py"
+ROOT = Path(__file__).parent.parent.parent
+STATEFUL = "tests/installs/test_lifecycle_stateful.py"
 
 
 @dataclass(frozen=True)
@@ -42,32 +42,32 @@ class Guard:
 GUARDS = [
     Guard(
         "a claim counts only once the platform has accepted it",
-        "inquiry.py",
+        "installs/inquiry.py",
         "            if outcome is not Outcome.ACCEPTED:\n                self._claims.save",
         "            if outcome is Outcome.FAULT:\n                self._claims.save",
     ),
     Guard(
         "an answer about another organization proves nothing",
-        "proof.py",
+        "installs/proof.py",
         'verdict.body["organization_id"] != organization_id',
         "False",
     ),
     Guard(
         "a proof that another one overtook does not undo it",
-        "inquiry.py",
+        "installs/inquiry.py",
         "current is not None and current.is_active and _last_proof(current) != _last_proof(seen)",
         "False",
     ),
     Guard(
         "an answer about another secret says nothing about the stored one",
-        "inquiry.py",
+        "installs/inquiry.py",
         "if current is None or current.shared_secret != organization.shared_secret:",
         "if current is None:",
         "tests/test_client_info.py",
     ),
     Guard(
         "an answer about a moment before a proven install says nothing",
-        "inquiry.py",
+        "installs/inquiry.py",
         "if current.proven_at != organization.proven_at:",
         "if False:",
     ),
@@ -166,7 +166,7 @@ GUARDS = [
         "installation.py",
         "        state=State.UNINSTALLED,\n        shared_secret=None,",
         "        state=State.UNINSTALLED,",
-        "tests/test_lifecycle_uninstall.py",
+        "tests/installs/test_lifecycle_uninstall.py",
     ),
     Guard(
         "a proven install takes its subdomain from any other",
@@ -182,16 +182,16 @@ GUARDS = [
     ),
     Guard(
         "a binding is proven again on use",
-        "inquiry.py",
+        "installs/inquiry.py",
         "if is_bound and age < self._config.binding_ttl:",
         "if is_bound:",
     ),
     Guard(
         "a binding that cannot be proven again does not count for ever",
-        "inquiry.py",
+        "installs/inquiry.py",
         "unsure = organization.bound_subdomain is not None and age >= 2 * self._config.binding_ttl",
         "unsure = False",
-        "tests/test_inquiry.py",
+        "tests/installs/test_inquiry.py",
     ),
     Guard(
         "an uninstall changes nothing before the platform refuses the secret",
@@ -280,7 +280,7 @@ GUARDS = [
         "stores/organizations.py",
         "if only is not None:",
         "if False:",
-        "tests/test_erasure.py",
+        "tests/installs/test_erasure.py",
     ),
 ]
 

@@ -20,7 +20,7 @@ from flask_orbro.protocol import CONNECT_PATH
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
-from .conftest import need_service
+from ..conftest import need_service
 
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/"
 PROCESSES = 4

@@ -19,7 +19,7 @@ from flask import Flask
 from flask_orbro import open_api_required
 from flask_orbro.http.pool import HttpPool, Unreachable
 
-from .conftest import bearer
+from ..conftest import bearer
 from .raw_server import (  # noqa: F401
     MakeServer,
     answer,

@@ -11,7 +11,7 @@ from flask_orbro.installation import State
 from flask_orbro.protocol import CONNECT_PATH
 from flask_orbro.schedule import NEEDED_GAP, may_ask
 
-from .lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
+from ..lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
 
 
 def test_what_is_needed_is_asked_about_twice_at_once_and_then_every_few_seconds() -> None:

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 from flask_orbro import NotAllowed, OrbroConnect, problem_response
 
-from .world import is_problem
+from ..world import is_problem
 
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
 PREFIXES = ("", "/api/v2")

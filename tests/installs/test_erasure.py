@@ -8,7 +8,7 @@ from flask_orbro.cli import orbro
 from flask_orbro.installation import State
 from flask_orbro.platform import ConnectAppToken
 
-from .lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
+from ..lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
 
 DAY = 86_400
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .world import World
+from ..world import World
 
 HEAD = "POST {path} HTTP/1.1\r\nHost: app\r\nContent-Type: application/json\r\nConnection: close\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n\r\n"

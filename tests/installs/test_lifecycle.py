@@ -14,8 +14,8 @@ from flask_orbro.installation import State
 from flask_orbro.protocol import CONNECT_PATH
 from flask_orbro.state import get_state
 
-from .conftest import CLIENT_ID
-from .lifecycle_world import FORGED, MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
+from ..conftest import CLIENT_ID
+from ..lifecycle_world import FORGED, MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
 
 
 def test_an_install_is_proven_and_then_serves_users_webhooks_and_calls(world: World) -> None:

@@ -18,8 +18,8 @@ from flask_orbro import OrbroConnect, cli
 from flask_orbro.crypto import key_id, new_key
 from flask_orbro.installation import Organization, State
 
-from .conftest import ENCRYPTION_KEY
-from .lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
+from ..conftest import ENCRYPTION_KEY
+from ..lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
 
 NEWER = new_key()
 

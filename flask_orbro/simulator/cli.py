@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _TIMEOUT = 60.0
 #: For a burst of deliveries, in seconds.
 _LONG = 3600.0
+#: How long the main thread sleeps before it looks whether a signal has come, in seconds.
+_SLEEP = 0.2
 _KINDS = click.Choice(["user", "connect", "open-api", "webhook", "entra"])
 _WHO = click.Choice(["user", "connect", "open-api", "webhook", "entra", "nobody"])
 
@@ -45,7 +47,8 @@ def simulator(port: int, base_name: str) -> None:
         # Containers and process managers say SIGTERM where a person presses Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         _announce(server)
-        threading.Event().wait()
+        while True:  # a signal may reach another thread, and does not end this one's sleep then
+            time.sleep(_SLEEP)
     except KeyboardInterrupt:
         click.echo("Stopped.")
     finally:

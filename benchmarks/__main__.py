@@ -1,4 +1,4 @@
-"""``python -m benchmarks [quick|peer|connections|tokens|restart|kill|broker|webhooks|inline]``."""
+"""``python -m benchmarks [WHAT]``: measures one thing, and ends all that it started."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ from .errors import BenchmarkError
 from .options import Options
 from .runner import Plan
 
-MODULES = {
-    "quick": "quick",
-    "peer": "compare",
-    "organizations": "organizations",
-    "inline": "inline",
-    "kill": "inbox.kill",
-    "broker": "inbox.broker",
-    "webhooks": "inbox.rates",
+#: What can be measured: the module, and what it shows.
+BENCHMARKS = {
+    "quick": ("quick", "the example app alone"),
+    "peer": ("compare", "beside the platform's own SDK and a hand-written app"),
+    "inline": ("inline", "@webhook_required beside the SDK and slack-bolt"),
+    "outage": ("outage", "what callers get while the platform is in trouble"),
+    "fuzz": ("fuzz", "strange requests: none answered 5xx, nobody let in"),
+    "conformance": ("conformance", "requests drawn from the Swagger document, answered as it says"),
+    "tokens": ("tokens", "how many are made where many find theirs expired, beside Authlib"),
+    "restart": ("restart", "calls while the platform is killed and started anew"),
+    "connections": ("connections", "an OAuth connection beside a bare client and Authlib"),
+    "organizations": ("organizations", "a webhook beside a hand-written view, among 1,000 and 1,000,000"),
+    "login": ("login", "what the time of a log-in tells, and what it costs the others"),
+    "webhooks": ("inbox.rates", "acknowledgements, rates, and an inbox that grows"),
+    "kill": ("inbox.kill", "web and worker processes killed during 20,000 deliveries"),
+    "broker": ("inbox.broker", "the broker gone for a minute"),
 }
 #: Bounds of what can be asked for, so that a slip does not keep the machine busy for days.
 MAX_SECONDS, MAX_ROUNDS, MAX_CONNECTIONS = 120.0, 50, 512
@@ -38,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         venv=given.venv,
         only=given.only,
         report=given.report,
-        deliveries=given.deliveries,
+        count=given.count,
     )
     # Containers and process managers say SIGTERM where a person presses Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -61,22 +69,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _benchmark(what: str) -> Callable[[Options], str]:
     # Imported when chosen: each needs other parts installed.
-    run: Callable[[Options], str] = import_module(f".{MODULES[what]}", __package__).run
+    run: Callable[[Options], str] = import_module(f".{BENCHMARKS[what][0]}", __package__).run
     return run
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Flask-Orbro.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure Flask-Orbro.",
+        epilog="\n".join(f"{what:<14} {shows}" for what, (_, shows) in BENCHMARKS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "what",
         nargs="?",
-        choices=tuple(MODULES),
+        choices=tuple(BENCHMARKS),
         default="quick",
-        help="quick: the example app alone; peer: beside the platform's own SDK and other servers; "
-        "connections: an OAuth connection beside a bare client and Authlib; "
-        "organizations: a webhook beside one taken by hand, among a thousand and a million organizations; "
-        "tokens: renewals by many at once; restart: calls while the platform is killed; "
-        "inline: webhooks beside the SDK and slack-bolt; kill, broker, webhooks: what the inbox bears",
+        metavar="what",
+        help="quick, or see below",
     )
     parser.add_argument("--seconds", type=_between(0.2, MAX_SECONDS), default=5.0, help="each run (5)")
     parser.add_argument("--warm-up", type=_between(0, MAX_SECONDS), default=1.0, help="before each run (1)")
@@ -93,7 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         "--venv", type=Path, help="keep the peer's virtual environment here; else it is made each time"
     )
     parser.add_argument("--only", default="", help="scenarios with this in their names, such as 'outbound'")
-    parser.add_argument("--deliveries", type=_whole(1_000_000), help="of kill (20,000)")
+    parser.add_argument(
+        "--count",
+        type=_whole(1_000_000),
+        help="deliveries of kill (20,000), requests of fuzz (100,000) or conformance (20,000), log-ins (150)",
+    )
     parser.add_argument("--report", type=Path, help="write the result to this file, too")
     return parser
 

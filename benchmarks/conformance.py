@@ -1,4 +1,4 @@
-"""``python -m benchmarks.conformance``: whether the app answers as ``/swagger.json`` says, and only so.
+"""``python -m benchmarks conformance``: whether the app answers as ``/swagger.json`` says, and only so.
 
 schemathesis draws requests for every operation, such as the document allows and such as it does not, and
 each is sent without a credential and with the right one. No answer may be 5xx, have a status, a content
@@ -7,9 +7,7 @@ type or a body that the document does not name, or accept a body that the docume
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 import time
 from collections import Counter
 from typing import Any
@@ -23,6 +21,9 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from .fuzz import Failed, World, world
+from .options import Options
+
+REQUESTS = 20_000
 
 CHECKS = [
     not_a_server_error,
@@ -110,20 +111,14 @@ def _make_own(world: World, case: Any) -> None:
         case.path_parameters["id"] = world.write_post()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=20_000)
-    count = parser.parse_args().requests
+def run(options: Options) -> str:
+    """:returns: the report.
+    :raises Failed: where an answer is not as the document says.
+    """
     began = time.monotonic()
-    try:
-        answers = conform(count)
-    except Failed as failure:
-        sys.exit(f"FAILED: {failure}")
-    print(f"{answers.total()} requests in {time.monotonic() - began:.0f} s, all answered as documented.")
+    answers = conform(options.count or REQUESTS)
+    lines = [f"{answers.total()} requests in {time.monotonic() - began:.0f} s, all answered as documented.\n"]
     for operation in sorted({operation for operation, _ in answers}):
         found = sorted((status, number) for (name, status), number in answers.items() if name == operation)
-        print(f"  {operation}: " + ", ".join(f"{number} x {status}" for status, number in found))
-
-
-if __name__ == "__main__":
-    main()
+        lines.append(f"{operation}: " + ", ".join(f"{number} x {status}" for status, number in found))
+    return "\n".join(lines)

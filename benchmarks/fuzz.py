@@ -1,4 +1,4 @@
-"""``python -m benchmarks.fuzz``: strange requests at every route of the example app.
+"""``python -m benchmarks fuzz``: strange requests at every route of the example app.
 
 Two sources: hypothesis builds requests of its own (paths, methods, headers, bodies, and tokens that are
 mutations of right ones), schemathesis reads ``/swagger.json``. No answer may be 5xx, nobody may be let
@@ -7,7 +7,6 @@ in, and what the platform has proven must stand unchanged at the end.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import logging
@@ -44,6 +43,10 @@ from flask_orbro.simulator import SimulatorServer
 from flask_orbro.simulator.backends import entra_token
 from flask_orbro.state import get_state
 
+from .errors import BenchmarkError
+from .options import Options
+
+REQUESTS = 100_000
 SECRET = "a-client-secret-for-fuzzing-0123456789"
 PASSWORD = "a password for fuzzing"
 #: Every route that needs a credential, with its methods: whoever gets a 2xx there was let in.
@@ -74,7 +77,7 @@ KEYS = (
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
-class Failed(Exception):
+class Failed(BenchmarkError):
     """A request was answered as none may be."""
 
 
@@ -356,19 +359,11 @@ def fuzz(count: int) -> Counter[int]:
         logging.disable(logging.NOTSET)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=100_000)
-    count = parser.parse_args().requests
+def run(options: Options) -> str:
+    """:returns: the report.
+    :raises Failed: where a request was answered as none may be.
+    """
     began = time.monotonic()
-    try:
-        statuses = fuzz(count)
-    except Failed as failure:
-        sys.exit(f"FAILED: {failure}")
-    print(f"\n{statuses.total()} requests in {time.monotonic() - began:.0f} s, none 5xx, nobody let in.")
-    for status, number in sorted(statuses.items()):
-        print(f"  {status}: {number}")
-
-
-if __name__ == "__main__":
-    main()
+    statuses = fuzz(options.count or REQUESTS)
+    lines = [f"{statuses.total()} requests in {time.monotonic() - began:.0f} s, none 5xx, nobody let in.\n"]
+    return "\n".join(lines + [f"{status}: {number}" for status, number in sorted(statuses.items())])

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.login``: what a log-in tells by its time, and what it costs the others.
+"""``python -m benchmarks login``: what a log-in tells by its time, and what it costs the others.
 
 The example app as it is under gunicorn (one worker, ``gthread``), with hashes as costly as in production.
 
@@ -10,7 +10,6 @@ same hashes on the same core: that is how much a busy core delays, whoever keeps
 
 from __future__ import annotations
 
-import argparse
 import base64
 import http.client
 import json
@@ -28,10 +27,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .figures import table
+from .options import Options
 from .processes import Children, Cores, free_port, gunicorn, on_cores
 from .runner import progress
 
 PASSWORD = "a password for the benchmark"
+#: Log-ins of each kind.
+LOG_INS = 150
 PAUSE = 0.005
 _BURN = "import bcrypt\nwhile True: bcrypt.hashpw(b'x' * 40, bcrypt.gensalt(12))"
 _HEAD = ("p5", "p25", "p50", "p75", "p95", "p99", "slowest")
@@ -64,15 +66,16 @@ class Client:
         return self.time("POST", "/user/auth", expected, headers={"Authorization": f"Basic {basic}"})
 
 
-def run(log_ins: int, seconds: float, rounds: int) -> str:
+def run(options: Options) -> str:
     """:returns: the report, Markdown."""
+    plan = options.plan
     cores = Cores()
     with TemporaryDirectory(prefix="orbro-benchmark-") as name, Children(Path(name)) as children:
         port = _start(Path(name), children, cores)
         with on_cores(cores.load):
             Client(port).register("ada")
-            kinds = _kinds(port, log_ins)
-            others = _others(port, children, cores, seconds, rounds)
+            kinds = _kinds(port, options.count or LOG_INS)
+            others = _others(port, children, cores, plan.seconds, plan.rounds)
     return f"{cores}.\n\n{_log_in_report(kinds)}\n\n{_distributions('another request, ms', others)}\n"
 
 
@@ -182,16 +185,3 @@ def _figures(times: Sequence[float]) -> list[str]:
     hundredths = quantiles(times, n=100, method="inclusive")
     chosen = [hundredths[4], hundredths[24], median(times), hundredths[74], hundredths[94], hundredths[98]]
     return [f"{value * 1e3:.1f}" for value in (*chosen, max(times))]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log-ins", type=int, default=150, help="of each kind (150)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="each of the others' runs (5)")
-    parser.add_argument("--rounds", type=int, default=3, help="of the others' runs (3)")
-    given = parser.parse_args()
-    print(run(given.log_ins, given.seconds, given.rounds))
-
-
-if __name__ == "__main__":
-    main()

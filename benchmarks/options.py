@@ -1,4 +1,4 @@
-"""What both benchmarks can be told."""
+"""What a benchmark can be told."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Options:
     :param venv: where the peer's virtual environment is kept; ``None``: a temporary folder.
     :param only: leaves out scenarios whose names do not have this in them; empty: none.
     :param report: a file that the result is written to as well.
-    :param deliveries: how many to send where that is what counts; ``None``: as the benchmark has it.
+    :param count: how many to send, where that is what counts; ``None``: as the benchmark has it.
     """
 
     plan: Plan
@@ -25,4 +25,4 @@ class Options:
     venv: Path | None
     only: str
     report: Path | None
-    deliveries: int | None = None
+    count: int | None = None

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.outage``: what callers get, and how fast, while the platform is in trouble.
+"""``python -m benchmarks outage``: what callers get, and how fast, while the platform is in trouble.
 
 The example app has 8 threads; 12 callers, each with a token that nobody has judged yet in each request,
 press on an authenticated route, while 4 others call a route that needs nobody. The platform is healthy,
@@ -12,7 +12,6 @@ import http.client
 import itertools
 import json
 import socket
-import sys
 import threading
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from .errors import BenchmarkError
 from .figures import table
+from .options import Options
 from .processes import Children, Cores
 from .quick import ORGANIZATION, start_example
 from .runner import progress
@@ -130,7 +130,8 @@ def _black_hole(port: int) -> Iterator[None]:
         raise BenchmarkError("This system does not drop connections when a queue is full.")
 
 
-def main() -> None:
+def run(_: Options) -> str:
+    """:returns: the report, Markdown."""
     cores = Cores()
     with (
         TemporaryDirectory(prefix="orbro-outage-") as name,
@@ -165,12 +166,5 @@ def main() -> None:
                 )
             )
         head = ("platform", "callers got", "p50", "p99", "slowest", "other route", "p50", "p99")
-        print(f"{THREADS} threads, {CALLERS} callers, {PINGERS} on another route; times in ms\n")
-        print(table(head, rows))
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+        setting = f"{THREADS} threads, {CALLERS} callers, {PINGERS} on another route; times in ms"
+        return f"{setting}\n\n{table(head, rows)}"

@@ -65,7 +65,7 @@ def run(options: Options) -> str:
     outcomes = []
     with TemporaryDirectory(prefix="orbro-kill-") as folder:
         for setup in setups:
-            outcomes.append(kill(Path(folder), setup, options.deliveries or DELIVERIES))
+            outcomes.append(kill(Path(folder), setup, options.count or DELIVERIES))
     report = _table(outcomes)
     if any(outcome.lost or outcome.twice for outcome in outcomes):
         raise BenchmarkError(f"A delivery was lost, or handled twice:\n{report}")

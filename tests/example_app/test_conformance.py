@@ -1,4 +1,4 @@
-"""A short run of ``python -m benchmarks.conformance``; the long one is a command."""
+"""A short run of ``python -m benchmarks conformance``; the long one is a command."""
 
 from __future__ import annotations
 

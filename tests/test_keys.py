@@ -40,6 +40,7 @@ def ids(*keys: str) -> tuple[str, ...]:
         f" {NEW.rstrip('=')} , {OLD} ",
         [base64.b64encode(base64.urlsafe_b64decode(NEW)).decode(), OLD],
     ],
+    ids=lambda setting: type(setting).__name__,  # the keys are other ones in every process
 )
 def test_keys_are_a_list_or_text_with_commas_newest_first(make_app: MakeApp, setting: Any) -> None:
     assert get_state(make_app(ORBRO_ENCRYPTION_KEYS=setting)).keys.ids == ids(NEW, OLD)
@@ -51,6 +52,7 @@ def test_keys_are_a_list_or_text_with_commas_newest_first(make_app: MakeApp, set
         [], [""], "short", [NEW[:-8]], [NEW + NEW], [NEW, NEW], [NEW, 7], 7, {"key": NEW}, f"{NEW},",
         [NEW.encode()], [NEW[:20] + "!" + NEW[21:]],
     ],
+    ids=lambda setting: type(setting).__name__,
 )  # fmt: skip
 def test_what_is_no_list_of_keys_is_refused_and_not_quoted(make_app: MakeApp, setting: Any) -> None:
     with pytest.raises(ConfigurationError, match="ORBRO_ENCRYPTION_KEYS") as caught:

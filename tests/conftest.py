@@ -43,8 +43,11 @@ ENCRYPTION_KEY = new_key()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests come last: from the first on an event loop runs in this thread, and no async view can."""
-    items.sort(key=lambda item: "page" in getattr(item, "fixturenames", ()))
+    """Files with browser tests come last: from the first on an event loop runs in this thread, and no async
+    view can.
+    """
+    with_browser = {item.path for item in items if "page" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in with_browser)
 
 
 @pytest.fixture

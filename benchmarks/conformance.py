@@ -20,7 +20,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from .fuzz import Failed, World, world
+from .fuzz_world import Failed, World, world
 from .options import Options
 
 REQUESTS = 20_000
@@ -78,7 +78,8 @@ def _conform(world: World, operation: Any, count: int, answers: Counter[tuple[st
                 _make_own(world, case)
         response = case.call()
         answers[operation.label, response.status_code] += 1
-        world.judge(case.method, case.formatted_path, response.status_code, case.headers.get("Authorization"))
+        origin = (case.query or {}).get("origin")
+        world.judge(case.method, case.formatted_path, response.status_code, case.headers, origin)
         excluded = [checks.negative_data_rejection] if operation.label in BODY_NOT_JUDGED else []
         case.validate_response(response, checks=CHECKS, excluded_checks=excluded)
 

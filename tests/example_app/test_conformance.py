@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from benchmarks import conformance
-from benchmarks.fuzz import Failed
+from benchmarks.fuzz_world import Failed
 from example_app.users.views import Users
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # schemathesis tells of what it could not generate

@@ -33,7 +33,7 @@ logger = get_logger(__name__)
 R = TypeVar("R")
 
 USER_AGENT = "flask-orbro"
-#: To connect, and to get a token, a call does not use up more than this of its time, in seconds.
+#: To connect, and for the answer of a token URL, in seconds; less where a call has less.
 CONNECT_TIMEOUT, TOKEN_TIMEOUT = 5.0, 10.0
 
 
@@ -93,10 +93,7 @@ def make_parts(name: str, definition: ConnectionDefinition, around: Surroundings
         case ClientCredentials() as credentials:
             tokens = _tokens(name, definition, credentials, http, around)
             auth = TokenAuth(
-                tokens.get,
-                tokens.after_refusal,
-                at_hand=tokens.is_at_hand,
-                refused_again=tokens.refused_again,
+                tokens.get, tokens.after_refusal, insists=False, refused_again=tokens.refused_again
             )
         case Forward():
             auth = ForwardAuth(around.callers_token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -76,61 +77,65 @@ class ClientCredentialsTokens:
         self._kept_as = kept_as
         self._timeout = timeout
         self._clock = clock
-        self._flights: SingleFlight[Token] = SingleFlight()
+        self._flights: SingleFlight[str] = SingleFlight()
         #: Looked at first: to open the sealed one for every call would cost more than all else here.
         self._at_hand: Token | None = None
         self._refusal: _Refusal | None = None
         self._pointless_until = 0.0
 
-    def is_at_hand(self) -> bool:
-        """Whether :meth:`get` answers without waiting for anybody."""
-        token = self._at_hand
-        return token is not None and self._clock() < token.renew_at
+    def get(self) -> str | Future[str]:
+        """A token that is good for a while yet, or the future of one where there is none.
 
-    def get(self) -> str:
-        """A token that is good for a while yet.
-
-        :raises ConnectionFailed: where none is given.
+        The future fails with a :class:`ConnectionFailed` where none is given. It is for all who wait, and
+        goes on where they no longer do.
         """
-        token = self._at_hand
-        if token is not None and self._clock() < token.renew_at:
+        token, now = self._at_hand, self._clock()
+        if token is not None and now < token.renew_at:
             return token.value
-        try:
-            return self.renew(refused=None).value
-        except ConnectionFailed:
-            if token is None or self._clock() >= token.until:
-                raise
-            return token.value  # not renewed in time, and good for a moment yet
+        if token is None or now >= token.until:
+            return self._renewal()
+        # Nobody waits for a better one than is at hand.
+        if self._refusal is None or now >= self._refusal.until:
+            self._renewal()
+        return token.value
 
-    def after_refusal(self, refused: str, response: httpx2.Response) -> str | None:
+    def after_refusal(self, refused: str, response: httpx2.Response) -> Future[str] | None:
         """A token other than the one that the back end has refused, or ``None`` to let that stand."""
         if response.status_code != 401 or self._clock() < self._pointless_until:
             return None
-        newer = self.renew(refused=refused).value
-        return None if newer == refused else newer
+        return self._renewal(refused)
 
     def refused_again(self) -> None:
         """New tokens do not help: for a while none are asked for only because one is refused."""
         self._pointless_until = self._clock() + REFUSAL_MEMORY
 
-    def renew(self, *, refused: str | None) -> Token:
+    def _renewal(self, refused: str | None = None) -> Future[str]:
+        return self._flights.begin("", lambda: self._renewed(refused))
+
+    def _renewed(self, refused: str | None) -> str:
         """A token other than the refused one: another thread or process may have asked for it already."""
+        at_hand = self._at_hand
+        has_one = at_hand is not None and at_hand.value != refused and self._clock() < at_hand.until
 
         def known() -> Token | None:
             for token in (self._at_hand, self._kept()):
-                if token is not None and token.value != refused and self._clock() < token.renew_at:
+                if token is None or token.value == refused:
+                    continue
+                # Who has one wants a better one, and who has none takes what there is.
+                if self._clock() < (token.renew_at if has_one else token.until):
                     return token
             return None
 
-        def ask() -> Token:
-            try:
-                with self._cache.turn(self._kept_as, known, patience=self._timeout + 1) as found:
-                    return found or self.ask()
-            except OthersTooSlow:
-                return self.ask()
-
-        self._at_hand = token = known() or self._flights("", ask)
-        return token
+        token = known()
+        try:
+            if token is None:
+                # Half of the time is for others, and half to ask after all.
+                with self._cache.turn(self._kept_as, known, patience=self._timeout / 2) as found:
+                    token = found or self.ask()
+        except OthersTooSlow:
+            token = self.ask()
+        self._at_hand = token
+        return token.value
 
     def _kept(self) -> Token | None:
         kept = self._cache.get(self._kept_as)

@@ -21,6 +21,7 @@ from .network import deadline, patience, seconds_left
 from .outgoing import make_request, path_url
 from .pool import HttpPool
 from .retry import RetryPolicy, async_send_again, send_again
+from .token_auth import waits_for_token
 from .upload import MISFIT, CannotRewind, StreamedBody
 
 logger = get_logger(__name__)
@@ -152,7 +153,10 @@ class Client(Generic[T, R]):
             raise ValueError(MISFIT) from None
         except httpx2.RequestError as error:
             logger.warning("%s %s: %s.", method, self.origin, type(error).__name__)
-            raise self._unavailable("There is no answer.") from error
+            late = waits_for_token(call.request)
+            raise self._unavailable(
+                "Its token has not come in time." if late else "There is no answer."
+            ) from error
         finally:
             self._calling.count(method, outcome, time.monotonic() - began)
 

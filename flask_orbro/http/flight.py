@@ -5,9 +5,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import Context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def in_thread(call: Callable[[], T], *, name: str, context: Context | None = None) -> Future[T]:
+    """Run a call in a thread of its own, which keeps no process alive.
+
+    :param context: what it runs in; by default it knows nothing of who started it, and of no deadline.
+    """
+    future: Future[T] = Future()
+    # One of many that wait cannot cancel it for the others.
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    runs_in = Context() if context is None else context
+    threading.Thread(target=runs_in.run, args=(run,), name=name, daemon=True).start()
+    return future
 
 
 class SingleFlight(Generic[T]):
@@ -42,3 +63,12 @@ class SingleFlight(Generic[T]):
             with self._lock:
                 del self._flights[name]
         return flight.result()
+
+    def begin(self, name: str, ask: Callable[[], T]) -> Future[T]:
+        """The question that is under way, or else ``ask``, which goes on whoever stops waiting for it."""
+        with self._lock:
+            flight = self._flights.get(name)
+            if flight is None:
+                flight = self._flights[name] = in_thread(ask, name="orbro-question")
+                flight.add_done_callback(lambda _: self._flights.pop(name))
+            return flight

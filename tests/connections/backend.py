@@ -31,6 +31,9 @@ class Backend:
         self.told: dict[str, Any] = {"expires_in": 600, "token_type": "Bearer"}
         self.tokens: list[str] = []
         self.refuse_all = False
+        #: While it is not set ``/token`` says nothing.
+        self.gives = threading.Event()
+        self.gives.set()
         self._lock = threading.Lock()
         self.app = Flask("backend")
         self.app.before_request(self._note)
@@ -55,6 +58,7 @@ class Backend:
             self.seen.append((target, dict(request.headers), request.get_data()))
 
     def _token(self) -> Any:
+        self.gives.wait(60)
         if self.token_answers:
             status, body, headers = self.token_answers.pop(0)
             return Response(body, status, headers, content_type="application/json")
@@ -85,4 +89,7 @@ def running_backend() -> Iterator[Backend]:
     backend = Backend()
     with serve(backend.app) as url:
         backend.url = url
-        yield backend
+        try:
+            yield backend
+        finally:
+            backend.gives.set()

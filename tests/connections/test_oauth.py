@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote_plus
@@ -20,57 +17,10 @@ from flask_orbro import (
     ConnectionRateLimited,
     ConnectionUnavailable,
 )
-from flask_orbro.connections import AsyncConnection, Connection, Sources, Surroundings, read_definitions
-from flask_orbro.connections.connection import make_parts
-from flask_orbro.stores.cache import Cache, MemoryCache
+from flask_orbro.stores.cache import MemoryCache
 
 from .backend import Backend, running_backend
-
-CLIENT = "app:1 &="
-
-
-class Clock:
-    """The system's clock, which tests may step."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
-
-
-class Calls:
-    """Calls ``/guarded`` by one connection, sync or async."""
-
-    def __init__(
-        self, form: str, backend: Backend, cache: Cache | None = None, secret: str | None = None, **auth: Any
-    ) -> None:
-        self.clock = Clock()
-        document = {
-            "url": backend.url,
-            "timeout": 2,
-            "auth": {
-                "kind": "oauth2_client_credentials",
-                "token_url": backend.url + "/token",
-                "client_id": CLIENT,
-                "client_secret": {"config": "SECRET"},
-                **auth,
-            },
-        }
-        sources = Sources(config={"SECRET": secret or backend.secret})
-        read = read_definitions({"notes": document}, sources, path="connections")["notes"]
-        around = Surroundings(cache=cache or MemoryCache(timer=self.clock), clock=self.clock)
-        self._parts = make_parts("notes", read, around)
-        self._form = form
-
-    def __call__(self, path: str = "/guarded") -> int:
-        if self._form == "sync":
-            return Connection.of(self._parts).get(path).status_code
-
-        async def call() -> int:
-            return (await AsyncConnection.of(self._parts).get(path)).status_code
-
-        return asyncio.run(call())
+from .calls import CLIENT, Calls
 
 
 @pytest.fixture
@@ -292,45 +242,3 @@ def test_what_is_kept_shows_neither_token_nor_secret(backend: Backend, make_call
     for told in ("token-0", backend.secret, CLIENT, "notes"):
         assert told not in name
         assert told.encode() not in value
-
-
-def test_one_token_is_asked_for_by_many_threads(backend: Backend) -> None:
-    call = Calls("sync", backend)
-    for ahead, made in ((0, 1), (600, 2)):
-        call.clock.ahead = ahead
-        ready = threading.Barrier(32)
-        statuses: list[int] = []
-
-        def run(ready: threading.Barrier = ready, statuses: list[int] = statuses) -> None:
-            ready.wait()
-            statuses.append(call())
-
-        threads = [threading.Thread(target=run) for _ in range(32)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert (statuses, len(backend.tokens)) == ([200] * 32, made)
-
-
-def test_one_token_is_asked_for_by_many_tasks_and_the_loop_goes_on(backend: Backend) -> None:
-    connection = AsyncConnection.of(Calls("async", backend)._parts)
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    async def main() -> list[int]:
-        ticking = asyncio.ensure_future(tick())
-        answers = await asyncio.gather(*(connection.get("/guarded") for _ in range(32)))
-        ticking.cancel()
-        return [answer.status_code for answer in answers]
-
-    slow = backend.app.view_functions["token"]
-    backend.app.view_functions["token"] = lambda: (time.sleep(0.3), slow())[1]
-    assert asyncio.run(main()) == [200] * 32
-    assert len(backend.tokens) == 1
-    assert ticks > 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flask_orbro.http.flight import SingleFlight
+from flask_orbro.http.network import deadline, seconds_left
 
 
 class Question:
@@ -84,3 +86,34 @@ def test_a_caller_that_is_interrupted_leaves_nobody_waiting() -> None:
     with pytest.raises(KeyboardInterrupt):
         flights("name", question)
     assert flights("name", lambda: 3) == 3
+
+
+def test_what_is_begun_is_shared_and_goes_on_without_whoever_began_it() -> None:
+    flights: SingleFlight[int] = SingleFlight()
+    question = Question()
+    first, second = (flights.begin("name", question) for _ in range(2))
+    assert first is second
+    assert question.under_way.wait(5)
+    assert not first.cancel()
+    assert flights.is_under_way("name")
+    question.go.set()
+    assert (second.result(5), question.asked) == (1, 1)
+    assert flights.begin("name", lambda: 2).result(5) == 2
+
+
+def test_what_is_begun_shares_its_error_and_is_asked_anew() -> None:
+    flights: SingleFlight[int] = SingleFlight()
+    question = Question(RuntimeError("down"))
+    futures = [flights.begin("name", question) for _ in range(2)]
+    question.go.set()
+    for future in futures:
+        with pytest.raises(RuntimeError, match="down"):
+            future.result(5)
+    while flights.is_under_way("name"):
+        time.sleep(0.001)
+    assert flights.begin("name", lambda: 2).result(5) == 2
+
+
+def test_what_is_begun_knows_no_deadline_of_who_began_it() -> None:
+    with deadline(0.1):
+        assert SingleFlight[float]().begin("name", seconds_left).result(5) == math.inf

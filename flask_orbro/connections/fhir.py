@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlencode, urljoin
 
+import httpx2
+
 from ..errors import (
     ConnectionFailed,
     ConnectionMisconfigured,
@@ -17,6 +19,7 @@ from ..errors import (
 )
 from ..http.calling import Call
 from .connection import AsyncConnection, Connection
+from .decimals import WrittenDecimal, refuse, write
 from .response import ConnectionResponse
 
 Resource = dict[str, Any]
@@ -68,6 +71,10 @@ class VersionConflict(FhirError):
 
 class FhirResponse(ConnectionResponse):
     """What a FHIR server answered; it is also the ``answer`` of every error."""
+
+    def json(self, **options: Any) -> Any:
+        """The body, parsed; decimals know how they were written."""
+        return super().json(**{"parse_float": WrittenDecimal, "parse_constant": refuse, **options})
 
     @property
     def issues(self) -> tuple[Issue, ...]:
@@ -169,7 +176,12 @@ class _OnFhir(Generic[R]):
         raise NotImplementedError
 
     def _prepare(self, method: str, path: str, options: dict[str, Any]) -> Call:
-        options["headers"] = {"Accept": FHIR_JSON, **(options.get("headers") or {})}
+        headers = httpx2.Headers(options.get("headers"))
+        headers.setdefault("Accept", FHIR_JSON)
+        if (document := options.pop("json", None)) is not None:
+            headers.setdefault("Content-Type", FHIR_JSON)
+            options["content"] = write(document).encode()
+        options["headers"] = headers
         call: Call = super()._prepare(method, path, options)  # type: ignore[misc]
         return call
 

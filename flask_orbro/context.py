@@ -95,7 +95,7 @@ def callers_organization_id() -> str:
 def callers_token(is_own: Callable[[str], bool]) -> str:
     """The bearer token of this request, for another back end to judge.
 
-    :param is_own: whether the app itself has signed a token.
+    :param is_own: whether a token is one that the app has signed, or was configured with.
     :raises NoCallerError: outside of a request.
     :raises NotAuthenticated: where there is none, or it is the platform's or the app's own.
     """

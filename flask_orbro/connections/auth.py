@@ -11,7 +11,9 @@ from urllib.parse import quote
 
 import httpx2
 
-from ..checks import number, one_of, text
+from ..checks import number, one_of, switch, text
+from ..errors import NotAuthenticated
+from .forwarding import forwardable, issuer_of
 from .reading import Reading
 from .urls import url_check
 
@@ -97,11 +99,36 @@ class Bearer(_AsksNobody):
 
 @dataclass(frozen=True)
 class Forward(_AsksNobody):
-    """The caller's own bearer token."""
+    """The caller's own bearer token.
+
+    :param issuers: whose tokens are forwarded; empty: anybody's.
+    :param opaque: whether tokens are that name no issuer.
+    """
+
+    issuers: tuple[str, ...] = ()
+    opaque: bool = False
 
     @classmethod
     def read(cls, reading: Reading, *, allow_http: bool) -> Self:
-        return cls()
+        if "issuers" in reading and "opaque" in reading:
+            reading.fault("", "names 'issuers' or 'opaque', for an opaque token has no issuer")
+        return cls(
+            issuers=reading.take("issuers", _issuers, ()), opaque=reading.take("opaque", switch, False)
+        )
+
+    def admit(self, token: str) -> str:
+        """The token, where it is one that this connection forwards.
+
+        :raises NotAuthenticated: where it is not.
+        """
+        issuer = issuer_of(forwardable(token))
+        if issuer is None and not self.opaque:
+            raise NotAuthenticated(
+                "A token that names no issuer is not forwarded.", reason="token_of_another_kind"
+            )
+        if self.issuers and issuer not in self.issuers:
+            raise NotAuthenticated("A token of this issuer is not forwarded.", reason="token_of_another_kind")
+        return token
 
 
 @dataclass(frozen=True)
@@ -231,6 +258,13 @@ def _header_name(value: Any) -> str:
     if not _HEADER.fullmatch(text(value)):
         raise ValueError("must be the name of a header, such as X-Api-Key")
     return str(value)
+
+
+def _issuers(value: Any) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple) or not listed:
+        raise ValueError('must be issuers, such as ["https://login.example"]')
+    return tuple(text(issuer) for issuer in listed)
 
 
 def _scopes(value: Any) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from ..stores.cache import Cache, MemoryCache, SealedCache
 from ..stores.redis_cache import RedisCache
 from .auth import ClientCredentials, ConnectApp, Forward, ForwardAuth
 from .definition import ConnectionDefinition, read_definition
-from .forwarding import forwardable
 from .reading import Sources
 from .response import ConnectionResponse
 from .tokens import ClientCredentialsTokens
@@ -95,8 +94,8 @@ def make_parts(name: str, definition: ConnectionDefinition, around: Surroundings
             auth = TokenAuth(
                 tokens.get, tokens.after_refusal, insists=False, refused_again=tokens.refused_again
             )
-        case Forward():
-            auth = ForwardAuth(around.callers_token)
+        case Forward() as forward:
+            auth = ForwardAuth(lambda: forward.admit(around.callers_token()))
         case ConnectApp():
             raise ConfigurationError(f"The connection '{name}' is the platform, which only an app can call.")
         case known:
@@ -176,11 +175,12 @@ class _OnConnection(Client[ConnectionResponse, R]):
     def with_token(self, token: str) -> Self:
         """The same connection, forwarding this bearer token: for where there is no request.
 
-        :raises NotAuthenticated: where the token is the platform's.
+        :raises NotAuthenticated: where the token is the platform's, or none that its definition lets through.
         """
-        if not isinstance(self._parts.definition.auth, Forward):
+        forward = self._parts.definition.auth
+        if not isinstance(forward, Forward):
             raise ConfigurationError(f"The connection '{self.name}' forwards no token: see its 'auth'.")
-        foreign = forwardable(token)
+        foreign = forward.admit(token)
         return self.of(replace(self._parts, auth=ForwardAuth(lambda: foreign)))
 
     def close(self) -> None:

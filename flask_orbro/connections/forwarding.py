@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import NotAuthenticated
-from ..protocol import bearer_token, is_platform_token
+from ..protocol import bearer_token, is_platform_token, peek_claims
 
 
 def forwardable(token: str) -> str:
@@ -18,3 +18,9 @@ def forwardable(token: str) -> str:
             "A token of the platform is not forwarded to another back end.", reason="token_of_another_kind"
         )
     return token
+
+
+def issuer_of(token: str) -> str | None:
+    """What a token says of its issuer, which nobody has verified; ``None`` for an opaque one."""
+    issuer = peek_claims(token).get("iss")
+    return issuer if isinstance(issuer, str) and issuer else None

@@ -143,6 +143,10 @@ def test_a_fault_is_named_with_its_path_and_never_a_secret(
         ({**OAUTH, "scopes": ['a"b']}, ".scopes", "must be scopes"),
         ({**OAUTH, "scopes": 7}, ".scopes", "must be scopes"),
         ({**OAUTH, "leeway": -1}, ".leeway", "must be between"),
+        ({"kind": "forward", "issuers": []}, ".issuers", "must be issuers"),
+        ({"kind": "forward", "issuers": [7]}, ".issuers", "must be text"),
+        ({"kind": "forward", "opaque": "yes"}, ".opaque", "must be True or False"),
+        ({"kind": "forward", "opaque": True, "issuers": [URL]}, "", "names 'issuers' or 'opaque'"),
     ],
 )
 def test_a_fault_of_the_login_is_named_likewise(auth: dict[str, Any], path: str, words: str) -> None:

@@ -123,8 +123,6 @@ def test_the_caller_s_own_token_is_forwarded_and_no_other(
     own = jwt.encode({"sub": "ada"}, "k" * 40, algorithm="HS256")
     platform = world.platform
     assert world.get("/graph", FOREIGN).json["headers"]["Authorization"] == f"Bearer {FOREIGN}"
-    opaque = "opaque-token"
-    assert world.get("/graph", opaque).json["headers"]["Authorization"] == f"Bearer {opaque}"
     backend.seen.clear()
     for path, token, code in [
         ("/graph", platform.user_token("acme"), "token_of_another_kind"),
@@ -132,6 +130,8 @@ def test_the_caller_s_own_token_is_forwarded_and_no_other(
         ("/graph", platform.open_api_token(), "token_of_another_kind"),
         ("/graph", platform.webhook_token("acme", world.url), "token_of_another_kind"),
         ("/graph", own, "token_of_another_kind"),
+        ("/graph", "opaque-token", "token_of_another_kind"),
+        ("/graph", jwt.encode({"iss": ""}, "k" * 32), "token_of_another_kind"),
         ("/graph/user", platform.user_token("acme"), "token_of_another_kind"),
         ("/graph/connect", platform.connect_token("acme"), "token_of_another_kind"),
         ("/graph/optional", own, "token_of_another_kind"),
@@ -141,6 +141,49 @@ def test_the_caller_s_own_token_is_forwarded_and_no_other(
     malformed = world.client.get("/graph", headers={"Authorization": "Basic YTpi"})
     assert is_problem(malformed, 401)["code"] == "token_malformed"
     assert backend.seen == []
+
+
+def test_which_tokens_are_forwarded_the_definition_says(
+    make_world: Callable[..., World], backend: Backend
+) -> None:
+    orbro = OrbroConnect()
+    own = "open-api-token-without-a-dot"
+    auths: dict[str, Any] = {
+        "opaque": {"kind": "forward", "opaque": True},
+        "issuers": {"kind": "forward", "issuers": ["https://login.example"]},
+        "others": {"kind": "forward", "issuers": ["https://login.example/", "https://other.example"]},
+    }
+    views = {
+        f"/{name}": (undecorated, lambda name=name: orbro.connections[name].get("/me").json())
+        for name in auths
+    }
+    world = make_world(
+        orbro=orbro, views=views, ORBRO_OPEN_API_TOKEN=own,
+        ORBRO_CONNECTIONS={name: {"url": backend.url, "auth": auth} for name, auth in auths.items()},
+    )  # fmt: skip
+    for path, token, forwarded in [
+        ("/opaque", "opaque-token", True),
+        ("/opaque", FOREIGN, True),
+        ("/opaque", own, False),
+        ("/opaque", world.platform.open_api_token(), False),
+        ("/issuers", FOREIGN, True),
+        ("/issuers", "opaque-token", False),
+        ("/others", FOREIGN, False),
+    ]:
+        answer = world.get(path, token)
+        assert answer.status_code == (200 if forwarded else 401), (path, token)
+        with world.app.app_context():
+            if token != own:
+                assert admits(orbro.connections[path[1:]], token) == forwarded
+    assert len(backend.paths("/me")) == 3
+
+
+def admits(connection: Connection, token: str) -> bool:
+    try:
+        connection.with_token(token)
+    except NotAuthenticated:
+        return False
+    return True
 
 
 def test_a_token_that_let_its_bearer_in_is_never_forwarded_whatever_it_looks_like(

@@ -14,6 +14,7 @@ from ..errors import ConfigurationError, ConnectionUnavailable, NoCallerError
 from ..http.bulkhead import Bulkhead
 from ..http.calling import AsyncClient, Calling, Client, SyncClient, nowhere
 from ..http.event_loop import LoopThread
+from ..http.outgoing import has_dots
 from ..http.pool import HttpPool
 from ..http.retry import RetryPolicy
 from ..http.token_auth import TokenAuth
@@ -191,6 +192,8 @@ class _OnConnection(Client[ConnectionResponse, R]):
         """Also takes a whole URL, as back ends write them into links, of the same origin."""
         if not isinstance(path, str) or not path.startswith(("http://", "https://")):
             return super()._url(path)
+        if has_dots(path):
+            raise ValueError("A URL of a call has no segment '.' or '..'.")
         url = parse_url(path)
         if origin_of(url) != origin_of(parse_url(self.origin)):
             raise ValueError(f"The connection '{self.name}' calls {self.origin}, and no other origin.")

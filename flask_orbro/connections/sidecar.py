@@ -12,8 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast
 from urllib.parse import quote
 
-from ..errors import ConnectionFailed, ConnectionRateLimited, ConnectionRefused, ConnectionUnavailable
-from ..http.outgoing import PATH
+from ..errors import (
+    ConnectionFailed,
+    ConnectionRateLimited,
+    ConnectionRefused,
+    ConnectionUnavailable,
+    InvalidRequest,
+)
+from ..http.outgoing import is_path
 from ..http.retry import is_repeatable
 from ..verdicts import retry_after
 from .auth import Forward, HeaderAuth
@@ -179,11 +185,15 @@ class _OnSidecar(Generic[S, D]):
         :param service: its name in the sidecar's configuration.
         :param relative_path: what follows its base URL there, such as ``me/messages?$top=5``.
         :param json: the body.
+        :raises InvalidRequest: where the path could lead elsewhere.
         :raises DownstreamRefused: the service answered 4xx.
         :raises SidecarRefused: the sidecar itself did.
         """
-        if not PATH.fullmatch("/" + relative_path.removeprefix("/")):
-            raise ValueError("A relative path has no spaces, no backslashes, and names no host.")
+        if not is_path("/" + relative_path.removeprefix("/")) or "://" in relative_path.partition("?")[0]:
+            raise InvalidRequest(
+                "A relative path has no spaces, no backslashes and no segment '..', and names no host.",
+                reason="sidecar_path_invalid",
+            )
         method = method.upper()
         override = {"RelativePath": relative_path, "HttpMethod": method}
         path, sent = self._asking("DownstreamApi", service, options, override)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import httpx2
 
 from ..checks import is_loopback, text
-from ..http.outgoing import PATH
+from ..http.outgoing import is_path
 from ..http.pool import parsed_url
+
+#: Labels with dots between them (RFC 1123, section 2.1), or an IPv6 address.
+_HOST = re.compile(rb"(?=.{1,254}\Z)[^.]{1,63}(?:\.[^.]{1,63})*\.?|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
 
 
 def parse_url(written: str) -> httpx2.URL:
@@ -19,6 +23,7 @@ def parse_url(written: str) -> httpx2.URL:
     except httpx2.InvalidURL:
         url = httpx2.URL()
     odd = any(c in written for c in " \\\t\r\n") or not 0 < (url.port or 1) < 65536
+    odd |= not _HOST.fullmatch(url.raw_host)
     if url.scheme not in ("http", "https") or not url.host or odd:
         raise ValueError("must be a URL such as https://api.example.com/v1")
     if "@" in written.split("/")[2]:
@@ -66,6 +71,6 @@ def base_url_check(*, allow_http: bool) -> Callable[[Any], str]:
 def path_check(value: Any) -> str:
     """A path on the back end, such as ``/health``."""
     path = text(value)
-    if not PATH.fullmatch(path):
+    if not is_path(path):
         raise ValueError("must be a path that begins with one '/', such as /health")
     return path

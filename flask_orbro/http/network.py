@@ -181,7 +181,8 @@ class AsyncBackend(httpcore2.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        return await super().connect_tcp(_address(host), port, timeout, local_address, socket_options)
+        with _connecting():
+            return await super().connect_tcp(_address(host), port, timeout, local_address, socket_options)
 
 
 def _opened(kind: tuple[int, int, int], address: Any, timeout: float | None) -> socket.socket:
@@ -219,7 +220,7 @@ def _connecting(connection: socket.socket | None = None) -> Iterator[None]:
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | UnicodeError):  # a name that no name server can be asked for
             raise httpcore2.ConnectError(str(error)) from error
         raise
 

@@ -18,7 +18,9 @@ MAX_HEAD = 65_536
 #: URLs up to this length are parsed once and remembered.
 _SHORT = 256
 #: A path, and its query: one slash, nothing that ends or begins another part of a URL.
-PATH = re.compile(r"/(?!/)[^\s\\#\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
+_PATH = re.compile(r"/(?!/)[^\s\\#\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
+#: A segment of dots alone, however it is written, which leads out of the folder that it is in.
+_DOTS = re.compile(r"(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:[/;]|%2f|%5c|%3b|\Z)", re.IGNORECASE)
 _METHOD = re.compile(r"[A-Za-z]{1,20}")
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADERS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z")
@@ -35,11 +37,22 @@ class Outgoing:
     repeatable: bool
 
 
+def has_dots(path: str) -> bool:
+    """Whether a path, or a URL, has a segment ``.`` or ``..`` before its query."""
+    return _DOTS.search(path.partition("?")[0]) is not None
+
+
+def is_path(path: Any) -> bool:
+    """Whether it is a path that can be put behind a URL, and stays below it."""
+    return isinstance(path, str) and _PATH.fullmatch(path) is not None and not has_dots(path)
+
+
 def path_url(origin: str, path: str) -> httpx2.URL:
-    """:raises ValueError: where a path could name another host, or cannot be sent."""
-    if not isinstance(path, str) or not PATH.fullmatch(path):
+    """:raises ValueError: where a path could lead elsewhere, or cannot be sent."""
+    if not is_path(path):
         raise ValueError(
-            f"A path of a call begins with one '/' and has no space, control character or '#': {path!r:.200}"
+            "A path of a call begins with one '/' and has no space, control character or '#', and no segment "
+            f"'.' or '..': {path!r:.200}"
         )
     try:
         return (parsed_url if len(path) <= _SHORT else httpx2.URL)(origin + path)

@@ -159,7 +159,8 @@ def test_forms_stay_forms(backend: Backend, call: Form) -> None:
 ODD_PATHS: list[Any] = [
     "//evil.example/", "/\\evil.example", "evil.example", "@evil.example", ".evil.example", ":80/", "",
     " /api", "/a b", "/a\nb", "/a\x00", "?a", "#a", None, 7, b"/api", ["/api"], "ftp://evil.example",
-    "HTTP://evil.example", "/" + "a" * 70_000,
+    "HTTP://evil.example", "/" + "a" * 70_000, "/..", "/../admin", "/a/../../admin", "/a/./b", "/a/..?b",
+    "/a/%2e%2E/admin", "/a/.%2e", "/a/..%2fadmin", "/a%2F..%5Cadmin", "/a/..;x/admin", "/a/..%3bx",
 ]  # fmt: skip
 
 
@@ -169,6 +170,15 @@ def test_a_path_that_could_name_another_host_is_refused_before_anything_is_sent(
         with pytest.raises(ValueError, match="path"):
             connection.get(path)
     assert backend.seen == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/a..b", "/...", "/.well-known/x", "/a.", "/a?next=/../b", "/a/..b/%2f", "/%252e"]
+)
+def test_dots_within_a_name_or_a_query_lead_nowhere(backend: Backend, path: str) -> None:
+    assert Connection("weather", {"url": backend.url + "/v1"}).get(path).status_code == 200
+    [(target, _, _)] = backend.seen
+    assert target == "/v1" + path
 
 
 def test_a_whole_url_is_of_the_same_origin(backend: Backend, call: Form) -> None:
@@ -185,6 +195,8 @@ def test_a_whole_url_is_of_the_same_origin(backend: Backend, call: Form) -> None
             f"{backend.url}@evil.example/",
             f"http://u:p@127.0.0.1:{port}/next",
             f"{backend.url}\\@evil.example/",
+            f"{backend.url}/v1/../admin",
+            f"{backend.url}/v1/%2e%2e/admin",
             "http://",
             "http://[::1",
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -13,7 +14,7 @@ import httpcore2
 import pytest
 import trustme
 
-from flask_orbro.http.network import Backend, patience
+from flask_orbro.http.network import AsyncBackend, Backend, patience
 from flask_orbro.http.pool import HttpPool, Unreachable
 
 from .raw_server import (  # noqa: F401
@@ -105,10 +106,12 @@ def test_the_second_address_is_tried_where_the_first_refuses(
     assert http.ask("http://two.example/", {}, timeout=2).body == b"second"
 
 
-@pytest.mark.parametrize("host", ["nobody.invalid", "256.256.256.256"])
+@pytest.mark.parametrize("host", ["nobody.invalid", "256.256.256.256", "a..b", ".", "a" * 64])
 def test_a_name_that_nobody_has_is_a_failure_to_connect(host: str) -> None:
     with patience(5), pytest.raises(httpcore2.ConnectError):
         Backend().connect_tcp(host, 80, 5)
+    with pytest.raises(httpcore2.ConnectError):
+        asyncio.run(AsyncBackend().connect_tcp(host, 80, 5))
 
 
 def test_a_server_that_speaks_no_tls_is_a_failure_to_connect() -> None:

@@ -109,7 +109,7 @@ def test_connections_are_pooled(make_world: MakeWorld, monkeypatch: pytest.Monke
 
 def test_a_path_that_only_looks_odd_stays_at_the_platform(make_world: MakeWorld) -> None:
     world = make_world()
-    for path in ("/@evil.example", "/..//evil.example", "/a/http://evil.example", "/a?b=//c", "/%2f%2fevil"):
+    for path in ("/@evil.example", "/...//evil.example", "/a/http://evil.example", "/a?b=//c", "/%2f%2fevil"):
         assert client_of(world).get(path).url.host == "acme.orbro.localhost"
 
 

@@ -19,7 +19,7 @@ from .conftest import Caller, MakeCaller, MakeWorld, client_of
 SECRET = "a-secret-of-the-caller"
 ELSEWHERE: list[Any] = [
     "http://evil.example/", "https://evil.example", "//evil.example/", "/\\evil.example", "\\\\evil.example",
-    "evil.example", "@evil.example", ".evil.example", ":80/",
+    "evil.example", "@evil.example", ".evil.example", ":80/", "/..", "/api/../admin",
 ]  # fmt: skip
 NO_PATHS: list[Any] = [
     "", "?a", "#a", "/a#b", " /api", "/a b", "/a\nb", "/a\r\nX: y", "/a\x00", "/a\x7f", "/a\x9f", "/a\u2028",

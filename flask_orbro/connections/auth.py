@@ -19,8 +19,14 @@ from .urls import url_check
 
 _Flow = Generator[httpx2.Request, httpx2.Response, None]
 
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+#: Headers that the HTTP library and the kinds of login write.
+OF_HTTP = {
+    "authorization", "proxy-authorization", "host", "content-length", "transfer-encoding", "connection",
+    "upgrade", "te", "trailer", "expect",
+}  # fmt: skip
+
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
@@ -175,8 +181,8 @@ class ClientCredentials:
             audience=reading.take("audience", text, None),
             resource=reading.take("resource", text, None),
             client_auth=reading.take("client_auth", one_of("basic", "post"), "basic"),
-            leeway=reading.take("leeway", number(0, 3600), 30.0),
-            token_life=reading.take("token_life", number(1, 86_400), 300.0),
+            leeway=reading.take("leeway", number(0, 3600), 30.0, numeric=True),
+            token_life=reading.take("token_life", number(1, 86_400), 300.0, numeric=True),
         )
 
 
@@ -255,8 +261,8 @@ def _user_name(value: Any) -> str:
 
 
 def _header_name(value: Any) -> str:
-    if not _HEADER.fullmatch(text(value)):
-        raise ValueError("must be the name of a header, such as X-Api-Key")
+    if not HEADER.fullmatch(text(value)) or value.lower() in OF_HTTP - {"authorization"}:
+        raise ValueError("must be the name of a header of your own, such as X-Api-Key")
     return str(value)
 
 

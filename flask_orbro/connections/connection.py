@@ -134,6 +134,8 @@ class _OnConnection(Client[ConnectionResponse, R]):
     :raises ConfigurationError: naming every fault of the definition.
     """
 
+    #: What is on the other side: a key of :data:`~flask_orbro.connections.definition.HEALTH`.
+    kind: ClassVar[str] = "rest"
     #: What its calls return.
     response_class: ClassVar[type[ConnectionResponse]] = ConnectionResponse
 
@@ -146,7 +148,7 @@ class _OnConnection(Client[ConnectionResponse, R]):
         redis: Any = None,
     ) -> None:
         redact_client_logs()
-        checked = read_definition(name, definition, Sources(config=config or {}))
+        checked = read_definition(name, definition, Sources(config=config or {}), self.kind)
         for relaxation in checked.relaxations:
             logger.warning("The connection '%s': %s.", name, relaxation)
         cache = MemoryCache() if redis is None else RedisCache(redis)

@@ -12,20 +12,17 @@ from typing import Any
 from ..checks import is_loopback, number, one_of, switch, text, whole
 from ..errors import ConfigurationError
 from ..http.pool import parsed_url, trusting
-from .auth import AUTH_KINDS, AuthKind
+from .auth import AUTH_KINDS, HEADER, OF_HTTP, AuthKind
 from .reading import Reading, Sources
 from .urls import base_url_check, path_check
 
 #: What can be on the other side, with the path that ``check`` calls there by itself.
 HEALTH = {"rest": None, "fhir": "/metadata", "entra-sidecar": "/healthz"}
+#: The class that calls each, for messages; ``Async`` before it is the other form.
+CLASSES = {"rest": "Connection", "fhir": "FhirConnection", "entra-sidecar": "SidecarClient"}
 #: A back end whose address has a name of its own in the environment.
 _USUAL_URL = {"entra-sidecar": {"env": "SIDECAR_URL"}}
 
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
-_OF_HTTP = {
-    "authorization", "proxy-authorization", "host", "content-length", "transfer-encoding", "connection",
-    "upgrade", "te", "trailer", "expect",
-}  # fmt: skip
 _SECRET_HEADER = re.compile(r"key|token|secret|password|cookie|auth", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
@@ -99,9 +96,20 @@ def read_definitions(documents: Any, sources: Sources, *, path: str) -> dict[str
     return {name: definition for name, definition in read.items() if definition is not None}
 
 
-def read_definition(name: str, document: Any, sources: Sources) -> ConnectionDefinition:
-    """Check one definition. :raises ConfigurationError: naming every fault, a line each."""
-    return read_definitions({name: document}, sources, path="connections")[name]
+def read_definition(name: str, document: Any, sources: Sources, kind: str) -> ConnectionDefinition:
+    """Check one definition.
+
+    :param kind: the one it is of, where it does not say so.
+    :raises ConfigurationError: naming every fault, a line each; or it is of another kind.
+    """
+    if isinstance(document, Mapping):
+        document = {"kind": kind, **document}
+    read = read_definitions({name: document}, sources, path="connections")[name]
+    if read.kind != kind:
+        raise ConfigurationError(
+            f"connections[{name!r}].kind: is {read.kind!r}, which is made with {CLASSES[read.kind]}."
+        )
+    return read
 
 
 def _read(reading: Reading) -> ConnectionDefinition | None:
@@ -113,10 +121,10 @@ def _read(reading: Reading) -> ConnectionDefinition | None:
     values = {
         "auth": _auth(reading, allow_http=allow_http),
         "url": reading.take("url", base_url_check(allow_http=allow_http), usual=_USUAL_URL.get(kind)),
-        "timeout": reading.take("timeout", number(0.05, 600), 30.0),
-        "retries": reading.take("retries", whole(0, 10), 2),
+        "timeout": reading.take("timeout", number(0.05, 600), 30.0, numeric=True),
+        "retries": reading.take("retries", whole(0, 10), 2, numeric=True),
         "headers": _headers(reading),
-        "pool": reading.take("pool", whole(1, 10_000), 64),
+        "pool": reading.take("pool", whole(1, 10_000), 64, numeric=True),
         "verify": reading.take("verify", _verify, True),
         "health": reading.take("health", path_check, HEALTH.get(kind)),
     }
@@ -149,9 +157,9 @@ def _headers(reading: Reading) -> dict[str, str]:
     found = {}
     for name in part.items():
         secret = bool(_SECRET_HEADER.search(name))
-        if not _HEADER.fullmatch(name):
+        if not HEADER.fullmatch(name):
             part.fault("", f"{name!r} is not the name of a header")
-        elif name.lower() in _OF_HTTP:
+        elif name.lower() in OF_HTTP:
             part.fault(name, "is not set here; credentials belong under 'auth'")
             secret = False
         found[name] = part.take(name, text, secret=secret)

@@ -111,6 +111,7 @@ class FhirResponse(ConnectionResponse):
 class _OnFhir(Generic[R]):
     """The interactions. ``patch`` and ``delete`` are FHIR's; ``request`` sends anything else."""
 
+    kind: ClassVar[str] = "fhir"
     response_class: ClassVar[type[ConnectionResponse]] = FhirResponse
 
     def read(self, resource_type: str, resource_id: str) -> R:

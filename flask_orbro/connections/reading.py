@@ -75,11 +75,13 @@ class Reading:
         default: Any = REQUIRED,
         *,
         secret: bool = False,
+        numeric: bool = False,
         usual: Mapping[str, str] | None = None,
     ) -> Any:
         """The checked value of a key; ``None``, and a fault noted, where there is none that will do.
 
         :param secret: it has to be a reference, so that the definition can be committed.
+        :param numeric: a reference may lead to a number that is written as text.
         :param usual: the reference that is followed where the key is not there.
         """
         self._read.add(key)
@@ -92,7 +94,7 @@ class Reading:
             return default
         try:
             if isinstance(value, Mapping):
-                return self._followed(value, check)
+                return self._followed(value, check, numeric)
             if secret:
                 raise ValueError(f"is a secret and must be a reference: {REFERENCES}")
             return check(value)
@@ -100,13 +102,15 @@ class Reading:
             self.fault(key, str(error))
             return None
 
-    def _followed(self, reference: Mapping[str, Any], check: Callable[[Any], Any]) -> Any:
+    def _followed(self, reference: Mapping[str, Any], check: Callable[[Any], Any], numeric: bool) -> Any:
         value = self._sources.follow(reference)
+        value = _number(value) if numeric else value
         try:
             return check(value)
         except ValueError as error:
             # What is referred to may be a secret, by mistake too.
-            shown = "" if repr(value) in str(error) else f": it {error}"
+            said = str(error).removesuffix(f", not {value!r}")
+            shown = "" if repr(value) in said else f": it {said}"
             raise ValueError(
                 f"refers to {next(iter(reference.values()))}, which will not do{shown}"
             ) from None
@@ -132,3 +136,11 @@ class Reading:
         for key in self.document:
             if key not in self._read:
                 self.fault("", f"has an unknown key {key!r}")
+
+
+def _number(value: str) -> Any:
+    """What is referred to, as the number that it is written for, or as it is."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value

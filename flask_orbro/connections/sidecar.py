@@ -160,6 +160,7 @@ class ActsAs(TypedDict, total=False):
 class _OnSidecar(Generic[S, D]):
     """The calls: as the user whose token is given or forwarded, or as the app; see :class:`ActsAs`."""
 
+    kind: ClassVar[str] = "entra-sidecar"
     response_class: ClassVar[type[ConnectionResponse]] = SidecarResponse
     _parts: Parts
 
@@ -252,7 +253,7 @@ class AsyncSidecarClient(_OnSidecar[Awaitable[str], Awaitable[DownstreamAnswer]]
 
 def _definition(base_url: str | None, more: dict[str, Any]) -> dict[str, Any]:
     url = {} if base_url is None else {"url": base_url}
-    return {"kind": "entra-sidecar", **url, **more}
+    return {**url, **more}
 
 
 def _query(options: ActsAs, override: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from flask import Flask
 
 from flask_orbro import ConfigurationError, OrbroConnect
 from flask_orbro.connections import Connection, ConnectionDefinition, Sources, read_definitions
+from flask_orbro.connections.registry import KINDS
 from flask_orbro.state import get_state
 
 from ..conftest import DESCRIPTOR
@@ -25,10 +26,12 @@ SOURCES = Sources(
         "KEY": SECRET,
         "SPACED": "a b",
         "NUMBER": 12345,
+        "NUMBER_OF_SECONDS": 10,
+        "FRACTION": 20.0,
         "EMPTY": "",
         "URL": f"https://u:{SECRET}@a.example",
     },
-    env={"TOKEN": SECRET},
+    env={"TOKEN": SECRET, "MANY": "9999", "HALF": "2.5", "FEW": "3"},
 )
 REFERENCE = {"config": "KEY"}
 URL = "https://api.example.com/v1"
@@ -109,7 +112,9 @@ def test_what_is_left_out_has_a_default() -> None:
         ({"url": URL, "auth": "none"}, "auth", "must be a mapping, not str"),
         ({"url": URL, "auth": {"kind": "connect_app"}}, "", "unknown key 'url'"),
         ({"auth": {"kind": "connect_app", "organization_id": 7}}, "auth.organization_id", "must be text"),
-        ({"url": URL, "timeout": {"config": "KEY"}}, "timeout", "refers to KEY, which will not do"),
+        ({"url": URL, "timeout": {"config": "KEY"}}, "timeout", "which will not do: it must be a number"),
+        ({"url": URL, "timeout": {"env": "MANY"}}, "timeout", "do: it must be between 0.05 and 600"),
+        ({"url": URL, "pool": {"env": "HALF"}}, "pool", "do: it must be a whole number"),
         ({"url": URL, "kind": {"config": "KEY"}}, "kind", "refers to KEY, which will not do"),
     ],
 )  # fmt: skip
@@ -131,6 +136,8 @@ def test_a_fault_is_named_with_its_path_and_never_a_secret(
         ({"kind": "api_key", "key": REFERENCE, "header": "X-A", "query": "a"}, "", "either a 'header' or"),
         ({"kind": "api_key", "key": SECRET, "query": "a"}, ".key", "is a secret"),
         ({"kind": "api_key", "key": REFERENCE, "header": "X A"}, ".header", "name of a header"),
+        ({"kind": "api_key", "key": REFERENCE, "header": "Host"}, ".header", "name of a header"),
+        ({"kind": "api_key", "key": REFERENCE, "header": "content-length"}, ".header", "name of a header"),
         ({"kind": "bearer", "token": {"config": "SPACED"}}, ".token", "SPACED, which will not do"),
         ({"kind": "bearer", "token": {"config": "NONE"}}, ".token", "NONE, which is missing"),
         ({"kind": "bearer", "token": {"config": "EMPTY"}}, ".token", "is missing"),
@@ -198,6 +205,36 @@ def test_references_lead_to_the_configuration_and_the_environment() -> None:
     )
     assert getattr(made.auth, "key") == "12345"  # noqa: B009 - of one kind alone
     assert made.headers == {"X-Secret": SECRET, "X-Plain": "plain"}
+
+
+def test_a_number_may_be_written_as_text_where_it_is_referred_to() -> None:
+    made = read(
+        url=URL,
+        timeout={"config": "NUMBER_OF_SECONDS"},
+        retries={"env": "FEW"},
+        pool={"config": "FRACTION"},
+        auth={**OAUTH, "leeway": {"env": "HALF"}},
+    )
+    assert (made.timeout, made.retries, made.pool) == (10, 3, 20)
+    assert (type(made.retries), type(made.pool)) == (int, int)
+    assert getattr(made.auth, "leeway") == 2.5  # noqa: B009
+
+
+@pytest.mark.parametrize("own", KINDS)
+@pytest.mark.parametrize("form", [0, 1], ids=["sync", "async"])
+def test_a_class_makes_connections_of_its_own_kind(own: str, form: int) -> None:
+    made: Any = KINDS[own][form]
+
+    def make(**definition: Any) -> Any:
+        return made(URL, **definition) if own == "entra-sidecar" else made("x", {"url": URL, **definition})
+
+    assert make()._parts.definition.kind == make(kind=own)._parts.definition.kind == own
+    for other, classes in KINDS.items():
+        if other != own:
+            with pytest.raises(
+                ConfigurationError, match=f"'{other}', which is made with {classes[0].__name__}"
+            ):
+                make(kind=other)
 
 
 def test_the_sidecar_is_found_by_the_environment() -> None:

@@ -10,6 +10,7 @@ import click
 from flask.cli import with_appcontext
 
 from ..connections import ConnectionRegistry
+from ..connections.auth import ConnectApp
 from ..connections.checking import Step, check, check_health
 from ..state import get_state
 
@@ -58,6 +59,9 @@ def check_connection(name: str, organization: str | None, as_json: bool) -> None
 def _steps(registry: ConnectionRegistry, name: str, organization: str | None) -> Iterator[Step]:
     if name in registry.parts:
         return check(registry.parts[name])
-    return check_health(
-        lambda: registry.platform_client(name, organization), registry.definitions[name].health
-    )
+    definition = registry.definitions[name]
+    if not (organization or (isinstance(definition.auth, ConnectApp) and definition.auth.organization_id)):
+        raise click.ClickException(
+            f"{name} acts for the organization of its caller, and here is none: name it with --organization."
+        )
+    return check_health(lambda: registry.platform_client(name, organization), definition.health)

@@ -15,6 +15,7 @@ import httpx2
 from ..errors import ConnectionFailed, ConnectionMisconfigured, ConnectionRateLimited, ConnectionUnavailable
 from ..http.flight import SingleFlight
 from ..http.pool import Answer, HttpPool, Unreachable
+from ..http.reasons import why
 from ..logs import get_logger
 from ..stores.cache import OthersTooSlow, SealedCache
 from ..verdicts import retry_after
@@ -170,7 +171,8 @@ class ClientCredentialsTokens:
         try:
             return self._http.ask(client.token_url, headers, form=form, timeout=self._timeout)
         except Unreachable as error:
-            raise self._unavailable(f"its token URL does not answer ({error.reason})") from None
+            reason = error.reason if error.__context__ is None else why(error.__context__)
+            raise self._unavailable(f"its token URL does not answer: {reason}") from None
 
     def _judge(self, answer: Answer, asked_at: float) -> Token:
         """The token that was given, or a typed error; nothing else of the answer is shown anywhere."""

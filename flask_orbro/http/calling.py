@@ -20,6 +20,7 @@ from .event_loop import CarriedStream, LoopThread, run_in
 from .network import deadline, patience, seconds_left
 from .outgoing import make_request, path_url
 from .pool import HttpPool
+from .reasons import why
 from .retry import RetryPolicy, async_send_again, send_again
 from .token_auth import waits_for_token
 from .upload import MISFIT, CannotRewind, StreamedBody
@@ -154,9 +155,8 @@ class Client(Generic[T, R]):
         except httpx2.RequestError as error:
             logger.warning("%s %s: %s.", method, self.origin, type(error).__name__)
             late = waits_for_token(call.request)
-            raise self._unavailable(
-                "Its token has not come in time." if late else "There is no answer."
-            ) from error
+            said = "Its token has not come in time." if late else f"There is no answer: {why(error)}."
+            raise self._unavailable(said) from error
         finally:
             self._calling.count(method, outcome, time.monotonic() - began)
 

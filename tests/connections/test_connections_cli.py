@@ -19,6 +19,7 @@ from ..world import USERS_PATH, World
 from .backend import Backend, running_backend
 
 SECRET = "s3cret-of-the-command-line"
+NO_ANSWER = "The connection '{}' cannot be used: There is no answer: {}."
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def definitions(backend: Backend) -> dict[str, Any]:
         },
         "unhealthy": {"url": backend.url, "health": "/status/503"},
         "gone": {"url": "http://127.0.0.1:9", "health": "/"},
+        "nobody": {"url": "https://nobody.invalid", "health": "/", "retries": 0},
         "bare": {"url": backend.url},
         "patients": {"url": backend.url, "kind": "fhir"},
         "graph": {"url": backend.url, "health": "/a", "auth": {"kind": "forward"}},
@@ -96,7 +98,8 @@ def test_a_check_asks_for_a_new_token_each_time(app: Flask, backend: Backend) ->
     [
         ("weather", 0, [("GET /status/204", True, "204")]),
         ("unhealthy", 1, [("GET /status/503", False, "503")]),
-        ("gone", 1, [("GET /", False, "The connection 'gone' cannot be used: There is no answer.")]),
+        ("gone", 1, [("GET /", False, NO_ANSWER.format("gone", "the connection is refused"))]),
+        ("nobody", 1, [("GET /", False, NO_ANSWER.format("nobody", "its name is not known"))]),
         ("bare", 0, [("call", True, "left out: the definition names no 'health' path")]),
         ("patients", 0, [("GET /metadata", True, "200")]),
         ("graph", 0, [("token", True, "forwards its caller's; called without one"), ("GET /a", True, "200")]),
@@ -120,6 +123,15 @@ def test_a_wrong_secret_ends_the_check(make_app: Callable[..., Flask], backend: 
     assert backend.paths("/guarded") == []
 
 
+def test_a_check_tells_why_there_is_no_token(make_app: Callable[..., Flask], backend: Backend) -> None:
+    given = definitions(backend)
+    given["notes"]["auth"]["token_url"] = "http://127.0.0.1:9/token"
+    app = make_app(KEY=SECRET, SECRET=SECRET, ORBRO_CONNECTIONS=given)
+    result = run(app, "check", "notes")
+    assert result.exit_code == 1
+    assert "its token URL does not answer: the connection is refused." in result.output
+
+
 def test_an_unknown_name_is_answered_with_those_there_are(app: Flask) -> None:
     result = run(app, "check", "wether")
     assert result.exit_code == 1
@@ -137,7 +149,7 @@ def test_the_platform_is_checked_for_an_organization(
     good = run(world.app, "check", "platform", "--organization", world.organization_id)
     assert (good.exit_code, good.output.split()[-1]) == (0, "200")
     for more, words in (
-        ((), "No caller is known here"),
+        ((), "name it with --organization"),
         (("--organization", "nobody"), "has not installed the app"),
     ):
         result = run(world.app, "check", "platform", *more)

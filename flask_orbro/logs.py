@@ -33,6 +33,10 @@ _PARAMETERS = r"(?m:\[parameters: .*$)"
 _CREDENTIAL = re.compile(f"{_JWT}|{_SCHEME}|{_NAMED}|{_PARAMETERS}")
 
 
+#: The query of a URL, as the HTTP client writes it: an API key, perhaps, or what is known of a patient.
+_QUERY = re.compile(r"(?<=[^\s?])\?[^\s'\"<>]+")
+
+
 def redact(text: str) -> str:
     """The text with everything that looks like a token, a secret or an ``Authorization`` header gone."""
     return _CREDENTIAL.sub(REDACTED, text)
@@ -41,18 +45,28 @@ def redact(text: str) -> str:
 class RedactingFilter(logging.Filter):
     """Redacts the message, its arguments and the traceback of a record."""
 
+    def redact(self, text: str) -> str:
+        return redact(text)
+
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        redacted = redact(message)
+        redacted = self.redact(message)
         if redacted != message:
             record.msg, record.args = redacted, None
         if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
             formatted = "".join(traceback.format_exception(record.exc_info[1]))
-            record.exc_text = redact(formatted.rstrip("\n"))
+            record.exc_text = self.redact(formatted.rstrip("\n"))
         return True
 
 
-_filter = RedactingFilter()
+class ClientFilter(RedactingFilter):
+    """For the HTTP client's loggers, which show whole URLs."""
+
+    def redact(self, text: str) -> str:
+        return _QUERY.sub(f"?{REDACTED}", redact(text))
+
+
+_filter, _client_filter = RedactingFilter(), ClientFilter()
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -65,7 +79,7 @@ def get_logger(name: str) -> logging.Logger:
 def redact_client_logs() -> None:
     """Put the filter on the HTTP client's loggers too."""
     for name in CLIENT_LOGGERS:
-        get_logger(name)
+        logging.getLogger(name).addFilter(_client_filter)
 
 
 _audit = get_logger("flask_orbro.audit")

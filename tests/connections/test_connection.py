@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trustme
+from flask import request
 from werkzeug.serving import make_server
 
 from flask_orbro import (
@@ -102,6 +103,39 @@ def test_a_key_goes_into_the_query_on_the_wire_alone(
     ours = [record.getMessage() for record in caplog.records if record.name != "werkzeug"]
     assert any("HTTP Request: GET" in message for message in ours)
     assert "s3cret" not in "".join(ours)
+    assert "Seoul" not in "".join(ours)
+
+
+def test_a_query_that_a_back_end_repeats_is_in_no_log(
+    backend: Backend, call: Form, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.app.add_url_rule("/moved", "moved", lambda: ("", 302, {"Location": request.url}))
+    definition = {"url": backend.url, "auth": {"kind": "api_key", "key": REFERENCE, "query": "key"}}
+    with caplog.at_level(logging.DEBUG):
+        assert "s3cret" in call(definition, "GET", "/moved").headers["Location"]
+    ours = [record.getMessage() for record in caplog.records if record.name != "werkzeug"]
+    assert any("/moved?[redacted]" in message for message in ours)
+    assert "s3cret" not in "".join(ours)
+
+
+def test_connections_can_be_closed_and_used_again(backend: Backend) -> None:
+    with Connection("weather", {"url": backend.url}) as connection:
+        assert connection.get("/a").status_code == 200
+        client = connection._calling.http.client
+    assert client.is_closed
+    assert connection.get("/a").status_code == 200
+    connection.close()
+
+    async def main() -> None:
+        async with AsyncConnection.like(connection) as asynchronous:
+            assert (await asynchronous.get("/a")).status_code == 200
+            client = await asynchronous._calling.http.async_client()
+        assert client.is_closed
+        assert (await asynchronous.get("/a")).status_code == 200
+        await asynchronous.aclose()
+        await asynchronous.aclose()
+
+    asyncio.run(main())
 
 
 def test_a_path_is_put_behind_the_url(backend: Backend, call: Form) -> None:

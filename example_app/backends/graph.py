@@ -8,9 +8,17 @@ from flask import request
 from flask_restx import Namespace, Resource
 from werkzeug.exceptions import BadGateway
 
-from flask_orbro import NotAllowed, NotAuthenticated, answers_problems, load_body, schema_model
+from flask_orbro import (
+    NotAllowed,
+    NotAuthenticated,
+    ProblemError,
+    answers_problems,
+    load_body,
+    schema_model,
+)
 from flask_orbro.connections import DownstreamRefused, SidecarRefused
 
+from ..errors import NotFound
 from ..extensions import orbro
 from .schemas import MessageSchema, MessagesSchema, ProfileSchema, SentSchema
 
@@ -28,7 +36,11 @@ _message = schema_model(graph, "Mail", MessageSchema)
 _messages = schema_model(graph, "Mails", MessagesSchema)
 _profile = schema_model(graph, "Profile", ProfileSchema)
 _sent = schema_model(graph, "Sent", SentSchema)
-_REFUSALS = {401: "No Entra token, or one that Entra does not accept", 403: "The user may not do this"}
+_REFUSALS = {
+    401: "No Entra token, or one that Entra does not accept",
+    403: "The user may not do this",
+    404: "The user has no such thing, such as a mailbox",
+}
 
 
 @graph.route("/profile")
@@ -81,8 +93,19 @@ def _graph(path: str, method: str = "GET", **options: Any) -> Any:
             raise NotAuthenticated("Entra does not accept this token.") from error
         raise
     except DownstreamRefused as error:
-        if error.status == 403:
-            raise NotAllowed("Graph does not allow this to the user.") from error
-        raise
+        raise _refused(error) from None
     except ValueError:
         raise BadGateway("Graph's answer is not JSON.") from None
+
+
+def _refused(error: DownstreamRefused) -> ProblemError:
+    """What Graph tells of the user, and else a failure."""
+    match error.status:
+        case 401:
+            return NotAuthenticated("Graph does not accept this token.")
+        case 403:
+            return NotAllowed("Graph does not allow this to the user.")
+        case 404:
+            return NotFound("Graph knows nothing like this of the user.")
+        case _:
+            return error

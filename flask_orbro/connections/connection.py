@@ -187,7 +187,7 @@ class _OnConnection(Client[ConnectionResponse, R]):
         return self.of(replace(self._parts, auth=ForwardAuth(lambda: foreign)))
 
     def close(self) -> None:
-        """Close its connections; the next call opens new ones."""
+        """Close the connections of its sync form; the next call opens new ones."""
         self._calling.http.close()
 
     def _url(self, path: str) -> httpx2.URL:
@@ -216,6 +216,22 @@ class Connection(_OnConnection[ConnectionResponse], SyncClient[ConnectionRespons
     :class:`~flask_orbro.errors.ConnectionUnavailable`.
     """
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 class AsyncConnection(_OnConnection[Awaitable[ConnectionResponse]], AsyncClient[ConnectionResponse]):
     """As :class:`Connection`, to be awaited."""
+
+    async def aclose(self) -> None:
+        """Close its connections in the running event loop, which else does so when it ends."""
+        await self._calling.http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

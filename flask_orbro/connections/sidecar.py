@@ -121,11 +121,12 @@ class SidecarResponse(ConnectionResponse):
     def _downstream_error(self, answer: DownstreamAnswer) -> ConnectionFailed:
         said = f"The service behind the sidecar '{self.connection}' answered {answer.status}."
         whose: dict[str, Any] = {"connection": self.connection, "answer": answer}
+        told = {name.lower(): str(values[0]) for name, values in answer.headers.items() if values}
+        wanted = retry_after(told) or 1
         if answer.status == 429:
-            told = {name.lower(): str(values[0]) for name, values in answer.headers.items() if values}
-            return ConnectionRateLimited(said, retry_after=retry_after(told) or 1, **whose)
+            return ConnectionRateLimited(said, retry_after=wanted, **whose)
         if answer.status >= 500:
-            return ConnectionUnavailable(said, status=answer.status, **whose)
+            return ConnectionUnavailable(said, status=answer.status, retry_after=wanted, **whose)
         return DownstreamRefused(said, status=answer.status, **whose)
 
     def _not_as_agreed(self) -> ConnectionUnavailable:

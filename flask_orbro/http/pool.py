@@ -191,6 +191,12 @@ class HttpPool:
         if client is not None and self._pid == os.getpid():
             client.close()
 
+    async def aclose(self) -> None:
+        """Close the client of the running event loop; the next use there makes a new one."""
+        known = self._async_clients.pop(asyncio.get_running_loop(), None)
+        if known is not None:
+            await known[1].aclose()
+
 
 def trusting(authorities: str) -> ssl.SSLContext:
     """Believes the certificate authorities of a file, or of a folder, alone.

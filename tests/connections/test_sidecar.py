@@ -154,6 +154,11 @@ def test_a_service_that_fails_or_limits_is_told_apart(server: Scripted, sidecar:
     with pytest.raises(ConnectionRateLimited) as limited:
         sidecar.call("graph", "me")
     assert (limited.value.retry_after, limited.value.answer.content) == (17, "slow down")
+    server._answers.clear()
+    server.answer(200, result(503, "down", **{"retry-after": ["9"]}))
+    with pytest.raises(ConnectionUnavailable) as down:
+        sidecar.call("graph", "me")
+    assert down.value.retry_after == 9
 
 
 def test_a_sidecar_that_refuses_or_fails_keeps_its_problem(server: Scripted, sidecar: SidecarClient) -> None:

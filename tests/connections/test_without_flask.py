@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import django
@@ -167,3 +168,10 @@ def test_a_relaxation_is_always_told_where_there_is_no_app(
         "The connection 'notes': url is 'http': credentials travel in clear.",
         "The connection 'notes': verify is off: whoever answers is believed.",
     ]
+
+
+def test_all_names_are_what_is_meant_to_be_used() -> None:
+    found: dict[str, Any] = {}
+    exec("from flask_orbro.connections import *", found)
+    assert {"Connection", "AsyncFhirConnection", "SidecarClient", "gather"} <= found.keys()
+    assert not any(isinstance(value, ModuleType) for name, value in found.items() if name != "__builtins__")

@@ -212,6 +212,16 @@ def test_a_fault_of_a_back_end_is_a_problem_and_never_a_500(
             assert int(answer.headers["Retry-After"]) >= 1
 
 
+@pytest.mark.parametrize(("told", "status"), [(401, 401), (403, 403), (404, 404), (409, 502), (500, 503)])
+def test_what_graph_refuses_the_user_is_told_to_the_user(world: World, told: int, status: int) -> None:
+    body = json.dumps({"statusCode": told, "headers": {}, "content": "secret words"})
+    world.platform.faults.set("/backends/sidecar", status=200, body=body)
+    for method, path, sent, _ in OF_ENTRA:
+        answer = world.ask(method, path, world.entra, json=sent)
+        assert_problem(answer, status)
+        assert "secret words" not in answer.text
+
+
 def test_a_wrong_client_secret_is_named_and_asked_once(
     make_example: Callable[..., Flask],
     serving: Callable[[Flask], str],

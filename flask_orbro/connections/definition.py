@@ -76,10 +76,13 @@ class ConnectionDefinition:
         return found
 
 
-def read_definitions(documents: Any, sources: Sources, *, path: str) -> dict[str, ConnectionDefinition]:
+def read_definitions(
+    documents: Any, sources: Sources, *, path: str, kind: str = "rest"
+) -> dict[str, ConnectionDefinition]:
     """Check definitions by name.
 
     :param path: the setting they are from.
+    :param kind: of those that name none.
     :raises ConfigurationError: naming every fault, a line each.
     """
     faults: list[str] = []
@@ -90,7 +93,7 @@ def read_definitions(documents: Any, sources: Sources, *, path: str) -> dict[str
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             faults.append(f"{path}: {name!r} is not a name; letters, digits, '_', '-' and '.' make one.")
             continue
-        read[name] = _read(Reading(f"{path}[{name!r}]", document, sources, faults))
+        read[name] = _read(Reading(f"{path}[{name!r}]", document, sources, faults), kind)
     if faults:
         raise ConfigurationError("\n".join(faults))
     return {name: definition for name, definition in read.items() if definition is not None}
@@ -102,9 +105,7 @@ def read_definition(name: str, document: Any, sources: Sources, kind: str) -> Co
     :param kind: the one it is of, where it does not say so.
     :raises ConfigurationError: naming every fault, a line each; or it is of another kind.
     """
-    if isinstance(document, Mapping):
-        document = {"kind": kind, **document}
-    read = read_definitions({name: document}, sources, path="connections")[name]
+    read = read_definitions({name: document}, sources, path="connections", kind=kind)[name]
     if read.kind != kind:
         raise ConfigurationError(
             f"connections[{name!r}].kind: is {read.kind!r}, which is made with {CLASSES[read.kind]}."
@@ -112,11 +113,11 @@ def read_definition(name: str, document: Any, sources: Sources, kind: str) -> Co
     return read
 
 
-def _read(reading: Reading) -> ConnectionDefinition | None:
+def _read(reading: Reading, usual_kind: str) -> ConnectionDefinition | None:
     auth = reading.document.get("auth")
     if isinstance(auth, Mapping) and auth.get("kind") == "connect_app":
         return _read_platform(reading)
-    kind = reading.take("kind", one_of(*HEALTH), "rest")
+    kind = reading.take("kind", one_of(*HEALTH), usual_kind)
     allow_http = bool(reading.take("allow_http", switch, False))
     values = {
         "auth": _auth(reading, allow_http=allow_http),

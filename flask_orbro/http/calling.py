@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -229,13 +229,18 @@ class AsyncClient(Client[T, Awaitable[T]]):
         call = self._prepare(method, path, options)
         home = self._home(call)
         with self._watched(call) as answered:
-            response = await _at(home, self._in_time(self._exchange(call, stream=True)))
-            if home is not None:
-                response.stream = CarriedStream(response.stream, home)
-            try:
-                yield answered(response)
-            finally:
-                await response.aclose()
+            async with AsyncExitStack() as opened:
+                yield answered(await _at(home, self._open(call, opened, home)))
+
+    async def _open(
+        self, call: Call, opened: AsyncExitStack, home: asyncio.AbstractEventLoop | None
+    ) -> httpx2.Response:
+        response = await self._in_time(self._exchange(call, stream=True))
+        if home is not None:
+            response.stream = CarriedStream(response.stream, home)
+        # Here and not by whoever waits for it: that one may be cancelled before he has it.
+        opened.push_async_callback(response.aclose)
+        return response
 
     def _home(self, call: Call) -> asyncio.AbstractEventLoop | None:
         """The loop that has the connections of this call, where that is not the running one."""

@@ -7,16 +7,71 @@ import os
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
+import anyio
 import httpx2
 
 T = TypeVar("T")
 
 
 async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in another running loop; cancelling the one cancels the other."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+    """Run a coroutine in another running loop; it has ended when this ends. Cancelling this cancels it."""
+    # One of anyio: the HTTP library shields what it tidies up from these alone.
+    scope = anyio.CancelScope()
+
+    async def scoped() -> T:
+        with scope:
+            return await work
+        raise asyncio.CancelledError
+
+    there = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(scoped(), loop))
+    try:
+        await asyncio.wait([there])
+    except asyncio.CancelledError:
+        with suppress(RuntimeError):  # that loop is closed
+            loop.call_soon_threadsafe(scope.cancel)
+        await _ended(there, loop)
+        raise
+    return there.result()
+
+
+async def run_to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that must not be cut short: cancelling this takes effect once it has ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await _ended(task, task.get_loop())
+        raise
+    return task.result()
+
+
+async def _ended(work: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> None:
+    """Wait for what runs in a loop, however often we are cancelled: what it holds, nobody else gives back."""
+    with anyio.CancelScope(shield=True):
+        while not (work.done() or loop.is_closed()):
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work], timeout=1)
+    if work.done() and not work.cancelled():
+        work.exception()  # else asyncio complains that nobody has looked at it
+
+
+class GivenBackStream(httpx2.AsyncByteStream):
+    """A body whose connection is given back, whenever its reader is cancelled.
+
+    The HTTP library shields the giving back from anyio's cancelling, but not from asyncio's own.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream: httpx2.AsyncByteStream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
+    async def aclose(self) -> None:
+        await run_to_its_end(self._stream.aclose())
 
 
 class CarriedStream(httpx2.AsyncByteStream):

@@ -27,6 +27,8 @@ import httpx2
 # The library's stream over a socket, which it gives no public name.
 from httpcore2._backends.sync import SyncStream
 
+from .event_loop import GivenBackStream
+
 T = TypeVar("T")
 
 #: How long one slice of waiting is, in seconds.
@@ -260,6 +262,11 @@ class AsyncTransport(httpx2.AsyncHTTPTransport):
     def __init__(self, *, tls: ssl.SSLContext, limits: httpx2.Limits, proxy: str | None = None) -> None:
         super().__init__(verify=tls, limits=limits, proxy=_proxy(proxy))
         self._pool._network_backend = AsyncBackend()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        response.stream = GivenBackStream(response.stream)
+        return response
 
 
 def _proxy(url: str | None) -> httpx2.Proxy | None:

@@ -245,9 +245,12 @@ class AsyncClient(Client[T, Awaitable[T]]):
     def _home(self, call: Call) -> asyncio.AbstractEventLoop | None:
         """The loop that has the connections of this call, where that is not the running one."""
         home = self._calling.home()
-        if home is not None and call.is_asynchronous:
+        if home is None:
+            return None
+        if isinstance(call.request.stream, StreamedBody):
+            # Reading it may take its time, and that loop is everybody's.
             call.request.stream = CarriedStream(call.request.stream, asyncio.get_running_loop())
-        return home.loop if home is not None else None
+        return home.loop
 
     async def _in_time(self, sent: Awaitable[httpx2.Response]) -> httpx2.Response:
         with deadline(self._calling.retries.budget), anyio.move_on_after(seconds_left()):

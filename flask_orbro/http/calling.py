@@ -150,9 +150,12 @@ class Client(Generic[T, R]):
             raise self._unavailable(
                 "The call has to be sent again, and its body, a stream, cannot be: make the call anew."
             ) from error
-        except httpx2.LocalProtocolError:
-            raise ValueError(MISFIT) from None
         except httpx2.RequestError as error:
+            if outcome != "failed" and error._request is not call.request:
+                raise  # of another call, which was made while our stream is read
+            outcome = "failed"
+            if isinstance(error, httpx2.LocalProtocolError):
+                raise ValueError(MISFIT) from None
             logger.warning("%s %s: %s.", method, self.origin, type(error).__name__)
             late = waits_for_token(call.request)
             said = "Its token has not come in time." if late else f"There is no answer: {why(error)}."
@@ -183,7 +186,8 @@ class SyncClient(Client[T, T]):
     def stream(self, method: str, path: str, **options: Any) -> Iterator[T]:
         """As :meth:`request`, once, with a body that is read as it comes: ``iter_bytes()``.
 
-        It begins in time; each read is bounded by ``timeout``, and all of them by nothing.
+        It begins in time; each read is bounded by ``timeout``, and all of them by nothing. One that breaks
+        off raises the error of a call where the block is left; other errors of the block stay what they are.
         """
         call = self._prepare(method, path, options)
         with self._watched(call) as answered:

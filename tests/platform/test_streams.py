@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx2
 import pytest
 
+from flask_orbro import AsyncPlatformClient, PlatformClient, PlatformUnavailable
+
 from ..world import USERS_PATH
-from .conftest import MakeWorld
+from .conftest import MakeCaller, MakeWorld
 from .test_body import answer_at
 
 
@@ -66,3 +69,57 @@ def test_a_slow_body_of_one_async_view_holds_up_no_other(
             slow.go.set()
         assert upload.result(10) == {"status": 200}
     assert b"walls" in received[0]
+
+
+def elsewhere() -> httpx2.ConnectError:
+    """The error of a call of another service."""
+    with pytest.raises(httpx2.ConnectError) as raised:
+        httpx2.get("http://127.0.0.1:1")
+    return raised.value
+
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "of a call": elsewhere,
+    "made by hand": lambda: httpx2.ReadError("theirs"),
+    "of their protocol": lambda: httpx2.LocalProtocolError("theirs"),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+def test_an_error_of_another_call_while_a_stream_is_read_stays_what_it_is(
+    make_caller: MakeCaller, error: Callable[[], Exception]
+) -> None:
+    call, theirs = make_caller(), error()
+
+    def work(client: PlatformClient) -> None:
+        with client.stream("GET", USERS_PATH):
+            raise theirs
+
+    async def awaited(client: AsyncPlatformClient) -> None:
+        async with client.stream("GET", USERS_PATH):
+            raise theirs
+
+    with pytest.raises(type(theirs)) as raised:
+        call.run(work, awaited)
+    assert raised.value is theirs
+
+
+BROKEN = {"cut off": [("Content-Length", "100")], "not what it says": [("Content-Encoding", "gzip")]}
+
+
+@pytest.mark.parametrize("headers", BROKEN.values(), ids=BROKEN)
+def test_a_download_that_breaks_off_is_counted_as_failed(
+    make_caller: MakeCaller, headers: list[tuple[str, str]]
+) -> None:
+    call = make_caller(ORBRO_METRICS=True)
+    answer_at(call.world, "/short", headers, b"short")
+    with pytest.raises(PlatformUnavailable):
+        call.download("/short", timeout=0.3)
+    call.download()
+    with call.world.app.app_context():
+        sample = call.world.orbro.metrics_registry.get_sample_value
+    outcomes = {
+        outcome: sample("orbro_call_seconds_count", {"method": "GET", "outcome": outcome})
+        for outcome in ("failed", "2xx")
+    }
+    assert outcomes == {"failed": 1, "2xx": 1}

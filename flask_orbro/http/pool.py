@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import httpx2
 from httpx2._utils import get_environment_proxies
@@ -77,9 +76,9 @@ class HttpPool:
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
         self._pid = 0
-        self._async_clients: WeakKeyDictionary[
+        self._async_clients: dict[
             asyncio.AbstractEventLoop, tuple[httpx2.AsyncClient, AsyncGenerator[None]]
-        ] = WeakKeyDictionary()
+        ] = {}
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -104,12 +103,19 @@ class HttpPool:
         loop = asyncio.get_running_loop()
         known = self._async_clients.get(loop)
         if known is None:
+            self._forget_closed_loops()
             client = httpx2.AsyncClient(**self._options(AsyncTransport))
             # An event loop ends its asynchronous generators when it is closed: the one way to be told.
-            closing = _closing(client)
+            closing = _closing(client, lambda: self._async_clients.pop(loop, None))
             await anext(closing)
             known = self._async_clients[loop] = (client, closing)
         return known[0]
+
+    def _forget_closed_loops(self) -> None:
+        """Drop the clients of those that were closed and not ended: nobody can close them any more."""
+        for loop in list(self._async_clients):
+            if loop.is_closed():
+                self._async_clients.pop(loop, None)
 
     def _options(self, transport_class: type[Any]) -> dict[str, Any]:
         limits = httpx2.Limits(
@@ -208,8 +214,9 @@ def trusting(authorities: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=authorities)
 
 
-async def _closing(client: httpx2.AsyncClient) -> AsyncGenerator[None]:
+async def _closing(client: httpx2.AsyncClient, forget: Callable[[], object]) -> AsyncGenerator[None]:
     try:
         yield
     finally:
+        forget()
         await client.aclose()

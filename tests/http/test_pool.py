@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import socket
 import ssl
 import time
+import weakref
+from typing import Any
 
 import pytest
 import trustme
@@ -224,3 +228,36 @@ def test_after_close_the_next_use_makes_a_new_client(server: MakeServer, http: H
         http.close()
         http.close()
     assert remote.connections == 2
+
+
+def ended(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def closed(loop: asyncio.AbstractEventLoop) -> None:
+    loop.close()
+
+
+# Of connections that their loop was closed without: its owner is to hear of that.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("end", [ended, closed])
+def test_nothing_is_kept_of_event_loops_that_are_over(server: MakeServer, http: HttpPool, end: Any) -> None:
+    remote = server(fixed(answer()))
+
+    async def call() -> int:
+        client = await http.async_client()
+        assert await http.async_client() is client
+        return (await client.get(f"http://127.0.0.1:{remote.port}/")).status_code
+
+    gone = []
+    for _ in range(5):
+        loop = asyncio.new_event_loop()
+        gone.append(weakref.ref(loop))
+        assert loop.run_until_complete(call()) == 200
+        end(loop)
+        del loop
+    assert asyncio.run(call()) == 200
+    gc.collect()
+    assert [loop() for loop in gone] == [None] * 5
+    assert http._async_clients == {}

@@ -22,7 +22,7 @@ from .context import callers_organization_id, callers_token
 from .crypto import KeyedHash, derive_key
 from .descriptor import read_descriptor
 from .handling import make_inbox
-from .http.event_loop import LoopThread
+from .http.event_loop import LoopThread, loops_are_brief
 from .http.pool import HttpPool
 from .http.server_clock import ServerClock
 from .installation import Organization
@@ -142,8 +142,8 @@ def assemble(
     loop_thread = LoopThread()
 
     def home() -> LoopThread | None:
-        # Flask ends each async view's event loop with the view.
-        return loop_thread if has_request_context() else None
+        # The event loop of an async view, and of a handler, ends with it.
+        return loop_thread if has_request_context() or loops_are_brief() else None
 
     platform = Platform(
         **shared, http=http, tokens=tokens, metrics=metrics, platform_clock=platform_clock, home=home

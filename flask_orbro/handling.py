@@ -17,6 +17,7 @@ from .announce import announce
 from .config import Config
 from .context import Caller, set_caller
 from .crypto import KeyedHash, derive_key
+from .http.event_loop import brief_loops
 from .installation import Organization
 from .models import Models
 from .signals import delivery_dead
@@ -54,7 +55,7 @@ def make_perform(
             given = replace(delivery, _session=session)
             info = None if organization is None else organization.info
             # For the run alone: an inline worker works within the request that delivered.
-            with set_caller(Caller(organization=info, delivery=given)):
+            with set_caller(Caller(organization=info, delivery=given)), brief_loops():
                 if inspect.iscoroutinefunction(handler.function):
                     app.async_to_sync(_limited)(handler, given)
                 else:

@@ -5,15 +5,33 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import anyio
 import httpx2
 
 T = TypeVar("T")
+
+_brief: ContextVar[bool] = ContextVar("orbro_brief_loops", default=False)
+
+
+@contextmanager
+def brief_loops() -> Iterator[None]:
+    """Each event loop that is started in this context ends soon: none is a place to keep connections."""
+    token = _brief.set(True)
+    try:
+        yield
+    finally:
+        _brief.reset(token)
+
+
+def loops_are_brief() -> bool:
+    """Whether this is within :func:`brief_loops`."""
+    return _brief.get()
 
 
 async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:

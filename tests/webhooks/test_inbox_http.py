@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -23,6 +24,7 @@ from flask_orbro.state import get_state
 from flask_orbro.stores.delivery_record import DeliveryState
 
 from ..conftest import CLIENT_ID, bearer
+from ..platform.test_ways import connections_to
 from ..world import is_problem
 from .conftest import EVENT, EVENTS, InboxWorld
 
@@ -80,6 +82,32 @@ def test_a_delivery_is_kept_acknowledged_and_handled(
     row = world.rows[0]
     assert (row.attempts, row.next_attempt_at, row.last_error) == (1, None, None)
     assert row.duration is not None
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("worker", ["inline", "thread"])
+def test_the_event_loops_of_handlers_share_connections(
+    make_inbox_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, asynchronous: bool, worker: str
+) -> None:
+    orbro = OrbroConnect()
+
+    async def call() -> None:
+        (await orbro.async_client().get("/api/v1/users")).raise_for_status()
+
+    @orbro.on(EVENT, path=EVENTS)
+    def told(delivery: Delivery) -> None:
+        asyncio.run(call())
+
+    @orbro.on("device:device_updated", path=EVENTS)
+    async def told_later(delivery: Delivery) -> None:
+        await call()
+
+    world = make_inbox_world(orbro=orbro, ORBRO_WORKER=worker, ORBRO_WORKER_THREADS=1)
+    opened = connections_to(world, monkeypatch)
+    for _ in range(8):
+        world.send("device:device_updated" if asynchronous else EVENT)
+    world.wait_until(lambda: all(row.state is DeliveryState.DONE for row in world.rows))
+    assert (len(world.rows), len(opened)) == (8, 1)
 
 
 def test_it_is_committed_before_it_is_answered_and_handled_after(make_inbox_world: MakeWorld) -> None:

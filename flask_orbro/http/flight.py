@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from contextvars import Context
 from typing import Generic, TypeVar
 
+from .forks import anew_after_fork
+
 T = TypeVar("T")
 
 
@@ -35,6 +37,10 @@ class SingleFlight(Generic[T]):
     """Runs one question per name at a time, in this process."""
 
     def __init__(self) -> None:
+        anew_after_fork(self)
+
+    def start_anew(self) -> None:
+        """Forget what is under way: a forked child would wait for a thread that it does not have."""
         self._lock = threading.Lock()
         self._flights: dict[str, Future[T]] = {}
 
@@ -61,7 +67,7 @@ class SingleFlight(Generic[T]):
             flight.set_exception(error)
         finally:
             with self._lock:
-                del self._flights[name]
+                self._flights.pop(name, None)
         return flight.result()
 
     def begin(self, name: str, ask: Callable[[], T]) -> Future[T]:

@@ -1,0 +1,125 @@
+"""A child that is forked in the middle of things waits for none of them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flask_orbro.http.bulkhead import Bulkhead, Full
+from flask_orbro.http.flight import SingleFlight
+from flask_orbro.http.forks import _known
+
+from .test_flight import Question
+
+
+def in_child(work: Callable[[], object]) -> None:
+    """Assert that a forked child does its work, and soon."""
+    child = os.fork()
+    if child == 0:
+        failed = 1
+        try:
+            work()
+            failed = 0
+        finally:
+            os._exit(failed)
+    for _ in range(100):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return
+        time.sleep(0.05)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    pytest.fail("the child hangs")
+
+
+def test_a_child_asks_itself_what_its_parent_was_asking() -> None:
+    flights: SingleFlight[int] = SingleFlight()
+    question = Question()
+
+    def asks() -> None:
+        assert not flights.is_under_way("name")
+        assert flights("name", lambda: 2) == 2
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(flights, "name", question)
+        assert question.under_way.wait(5)
+        in_child(asks)
+        assert flights.is_under_way("name")
+        question.go.set()
+        assert first.result(5) == 1
+
+
+def test_a_question_may_fork() -> None:
+    flights: SingleFlight[int] = SingleFlight()
+
+    def ask() -> int:
+        in_child(lambda: flights("name", lambda: 2))
+        return 1
+
+    assert flights("name", ask) == 1
+
+
+def test_calls_of_the_parent_are_not_under_way_in_a_child() -> None:
+    bulkhead = Bulkhead(1)
+
+    def calls() -> None:
+        for _ in range(2):
+            with bulkhead("acme"), pytest.raises(Full), bulkhead("acme"):
+                pass
+
+    with bulkhead("acme"):
+        in_child(calls)
+        with pytest.raises(Full), bulkhead("acme"):
+            pass
+    calls()
+
+
+def test_a_call_that_forks_ends_in_the_child_without_making_room_for_another() -> None:
+    bulkhead = Bulkhead(1)
+
+    def ends() -> None:
+        call.__exit__(None, None, None)
+        with bulkhead("acme"), pytest.raises(Full), bulkhead("acme"):
+            pass
+
+    call = bulkhead("acme")
+    call.__enter__()
+    in_child(ends)
+    call.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("thing", [SingleFlight(), Bulkhead(1)], ids=["flights", "bulkhead"])
+def test_a_lock_that_is_held_is_not_held_in_a_child(thing: SingleFlight[int] | Bulkhead) -> None:
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with thing._lock:
+            held.set()
+            assert go.wait(10)
+
+    def takes() -> None:
+        assert thing._lock.acquire(timeout=1)
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold)
+        assert held.wait(5)
+        try:
+            in_child(takes)
+        finally:
+            go.set()
+        holding.result(5)
+
+
+def test_what_is_gone_is_not_started_anew() -> None:
+    thing = Bulkhead(1)
+    known = len(_known)
+    del thing
+    gc.collect()
+    assert len(_known) < known

@@ -76,5 +76,5 @@ class SingleFlight(Generic[T]):
             flight = self._flights.get(name)
             if flight is None:
                 flight = self._flights[name] = in_thread(ask, name="orbro-question")
-                flight.add_done_callback(lambda _: self._flights.pop(name))
+                flight.add_done_callback(lambda _: self._flights.pop(name, None))
             return flight

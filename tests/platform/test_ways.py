@@ -280,7 +280,9 @@ def test_everything_is_closed_at_exit_and_nothing_complains(
         text=True,
         timeout=30,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "None False\n", "")
+    # asyncio says how long a step took where that is long for a machine with nothing else to do.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, done.stdout, said) == (0, "None False\n", [])
 
 
 def test_an_app_that_is_gone_keeps_no_connection(make_world: MakeWorld, settings: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ async view answer them alike, in debug, testing and production.
 
 from __future__ import annotations
 
+import copyreg
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -46,9 +47,8 @@ from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from werkzeug.exceptions import HTTPException
-from werkzeug.http import HTTP_STATUS_CODES
 
-PROBLEM_JSON = "application/problem+json"
+from .problem import PROBLEM_JSON, problem
 
 
 class OrbroError(Exception):
@@ -69,24 +69,6 @@ class NotInitializedError(OrbroError, RuntimeError):
 
 class NoCallerError(OrbroError, RuntimeError):
     """Something of the caller was read where none is known."""
-
-
-def problem(status: int, detail: str, code: str, **more: Any) -> dict[str, Any]:
-    """The one shape of an error body.
-
-    :param status: HTTP status.
-    :param detail: one sentence for the caller; never a secret.
-    :param code: a stable reason in snake case.
-    :param more: further members; those that are ``None`` are left out.
-    """
-    document = {
-        "type": "about:blank",
-        "title": HTTP_STATUS_CODES.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    return document | {name: value for name, value in more.items() if value is not None}
 
 
 class ProblemError(HTTPException, OrbroError):
@@ -112,10 +94,16 @@ class ProblemError(HTTPException, OrbroError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(description=detail)
+        # Werkzeug leaves them empty; what shows an error by them, as Celery's JSON does, would show nothing.
+        self.args = (detail,)
         self.detail = detail
         self.reason = reason or self.default_reason
         self.errors = dict(errors) if errors else None
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process, as of Celery: without the arguments of a class, which have names.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     @property
     def data(self) -> dict[str, Any]:

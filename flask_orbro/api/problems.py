@@ -10,7 +10,8 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
 
-from ..errors import PROBLEM_JSON, ProblemError, problem
+from ..errors import ProblemError
+from ..problem import PROBLEM_JSON, problem
 from ..state import get_state
 
 

@@ -13,7 +13,6 @@ from marshmallow import Schema
 from werkzeug.http import HTTP_STATUS_CODES
 
 from ..errors import (
-    PROBLEM_JSON,
     ContentTooLarge,
     InvalidRequest,
     NotAllowed,
@@ -23,8 +22,8 @@ from ..errors import (
     ServiceUnavailable,
     TooManyRequests,
     UnsupportedMediaType,
-    problem,
 )
+from ..problem import PROBLEM_JSON, problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -24,6 +24,11 @@ class ConnectionResponse(httpx2.Response):
         response.connection = connection
         return response
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What goes to another process, as an error of a task does, shows no credential.
+        hidden: dict[str, Any] = {"_request": None, "next_request": None, "history": []}
+        return super().__getstate__() | hidden
+
     def raise_for_status(self) -> Self:
         """:returns: itself, where the back end answered 1xx to 3xx.
 

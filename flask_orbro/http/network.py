@@ -28,6 +28,7 @@ import httpx2
 from httpcore2._backends.sync import SyncStream
 
 from .event_loop import GivenBackStream
+from .server_clock import TIMES
 
 T = TypeVar("T")
 
@@ -253,7 +254,10 @@ class Transport(httpx2.HTTPTransport):
         # To wait for a free connection is to wait, too.
         timeouts = request.extensions.get("timeout", {})
         request.extensions["timeout"] = {**timeouts, "pool": _bounded(timeouts.get("pool"))}
-        return super().handle_request(request)
+        sent = time.monotonic()
+        response = super().handle_request(request)
+        response.extensions[TIMES] = (sent, time.monotonic())
+        return response
 
 
 class AsyncTransport(httpx2.AsyncHTTPTransport):
@@ -264,7 +268,9 @@ class AsyncTransport(httpx2.AsyncHTTPTransport):
         self._pool._network_backend = AsyncBackend()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        sent = time.monotonic()
         response = await super().handle_async_request(request)
+        response.extensions[TIMES] = (sent, time.monotonic())
         response.stream = GivenBackStream(response.stream)
         return response
 

@@ -17,6 +17,7 @@ from httpx2._utils import get_environment_proxies
 
 from ..protocol import USER_AGENT
 from .network import AsyncTransport, Transport, patience
+from .server_clock import TIMES, Times
 
 #: An answer to a question about a credential is never longer, in bytes.
 MAX_ANSWER = 65_536
@@ -43,6 +44,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    times: Times | None = field(default=None, repr=False)
 
 
 class HttpPool:
@@ -188,7 +190,8 @@ class HttpPool:
                     raise Unreachable("answer_too_long")
         finally:
             response.close()
-        return Answer(response.status_code, response.headers, bytes(body))
+        times = response.extensions.get(TIMES)
+        return Answer(response.status_code, response.headers, bytes(body), times)
 
     def close(self) -> None:
         """Close the pool; the next use makes a new one."""

@@ -100,7 +100,7 @@ class Prover:
         except Unreachable as error:
             logger.warning("No answer about organization %s: %s.", organization_id, error.reason)
             return Outcome.FAULT
-        self._clock.observe(answer.headers.get("date"))
+        self._clock.observe(answer.headers, answer.times)
         verdict = read_verdict(CONNECT_PATH, answer.status, answer.headers, answer.body)
         outcome = verdict.outcome
         if verdict.body is not None and verdict.body["organization_id"] != organization_id:

@@ -10,7 +10,7 @@ import httpx2
 
 from ..errors import PlatformUnavailable
 from ..http.calling import AsyncClient, Call, Calling, Client, SyncClient
-from ..http.server_clock import ServerClock
+from ..http.server_clock import TIMES, ServerClock
 from .response import PlatformResponse, as_platform_response
 
 R = TypeVar("R")
@@ -29,7 +29,7 @@ class _OnPlatform(Client[PlatformResponse, R]):
     _calling: PlatformCalling
 
     def _answer(self, response: httpx2.Response) -> PlatformResponse:
-        self._calling.clock.observe(response.headers.get("date"))
+        self._calling.clock.observe(response.headers, response.extensions.get(TIMES))
         return as_platform_response(response)
 
     def _unavailable(self, detail: str) -> PlatformUnavailable:

@@ -12,7 +12,7 @@ from ..http.bulkhead import Bulkhead
 from ..http.event_loop import LoopThread
 from ..http.pool import HttpPool
 from ..http.retry import RetryPolicy
-from ..http.server_clock import ServerClock
+from ..http.server_clock import TIMES, ServerClock
 from ..http.token_auth import TokenAuth
 from ..installation import Organization, State
 from ..installs.inquiry import Inquiry
@@ -148,7 +148,7 @@ class Platform:
     def _renewed(self, organization: Organization, refused: str, response: httpx2.Response) -> str | None:
         """A newer token after a refusal: it had expired, the clocks differ, or a secret was proven since."""
         skew = self._platform_clock.skew
-        self._platform_clock.observe(response.headers.get("date"))
+        self._platform_clock.observe(response.headers, response.extensions.get(TIMES))
         if error_code(response.content) == TOKEN_EXPIRED or self._platform_clock.skew != skew:
             return self.tokens.renew(organization, refused=refused)
         newer = self.tokens.get(organization)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from flask import Flask
 
-from flask_orbro import AsyncPlatformClient, PlatformClient, PlatformResponse
+from flask_orbro import AsyncPlatformClient, OrbroConnect, PlatformClient, PlatformResponse
+from flask_orbro.state import get_state
 
+from ..http.raw_server import RawServer, Respond
 from ..world import USERS_PATH, World
 
 WAYS = ("sync", "asyncio", "async view")
@@ -24,7 +28,7 @@ class Caller:
     :param way: one of :data:`WAYS`.
     """
 
-    def __init__(self, world: World, way: str) -> None:
+    def __init__(self, world: Any, way: str) -> None:
         self.world, self.way = world, way
         self._work: Any = None
         self._done: Any = None
@@ -92,6 +96,60 @@ def make_caller(request: pytest.FixtureRequest, make_world: MakeWorld) -> MakeCa
         return caller
 
     return make
+
+
+class RawWorld:
+    """An app whose platform answers with raw bytes; it is installed for one organization.
+
+    :param respond: as of :class:`~tests.http.raw_server.RawServer`.
+    """
+
+    def __init__(self, make_app: Callable[..., Flask], respond: Respond, **config: Any) -> None:
+        self.server = RawServer(respond)
+        self.orbro, self.organization_id = OrbroConnect(), "o-1"
+        host = f"orbro.localhost:{self.server.port}"
+        self.app = make_app(
+            self.orbro,
+            **{"ORBRO_PLATFORM_HOST": host, "ORBRO_INSTALL_PROOF": "none", "ORBRO_METRICS": True} | config,
+        )
+        self.client = self.app.test_client()
+
+    def install(self) -> None:
+        body = {"organization_id": "o-1", "subdomain": "acme", "shared_secret": "s" * 40, "user_id": "u-1"}
+        assert self.client.post("/installed", json=body).status_code == 200
+
+    @property
+    def tokens(self) -> list[bytes]:
+        """Those that the platform has seen, in their order."""
+        return [head.split(b"Bearer ")[1].split(b"\r\n")[0] for head in self.server.requests]
+
+    @property
+    def made(self) -> float | None:
+        """How many tokens were made."""
+        with self.app.app_context():
+            made: float | None = self.orbro.metrics_registry.get_sample_value("orbro_tokens_total")
+        return made
+
+
+MakeRawCaller = Callable[..., tuple[Caller, RawWorld]]
+
+
+@pytest.fixture(params=WAYS)
+def make_raw_caller(
+    request: pytest.FixtureRequest, make_app: Callable[..., Flask]
+) -> Iterator[MakeRawCaller]:
+    """As ``make_caller``, of a :class:`RawWorld`."""
+    with ExitStack() as stack:
+
+        def make(respond: Respond, **config: Any) -> tuple[Caller, RawWorld]:
+            world = RawWorld(make_app, respond, **config)
+            stack.callback(world.server.close)
+            stack.callback(get_state(world.app).close)  # else the server waits for its connections
+            caller = Caller(world, request.param)
+            world.install()
+            return caller, world
+
+        yield make
 
 
 def client_of(world: World, subdomain: str = "acme") -> PlatformClient:

@@ -267,7 +267,7 @@ class OrbroConnect:
 
     @property
     def token_store(self) -> TokenStore:
-        """Where the app's own tokens are kept: ``get_token``, ``set_token``, ``delete``; times in seconds."""
+        """Where the app's own tokens are kept: ``get_token``, ``set_token(token, expires_in=…)``, ``delete``."""
         return get_state().platform.tokens.store
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from blinker import NamedSignal
 
@@ -192,6 +193,19 @@ class Inquiry:
                 retry_after=2,
             )
         return organization
+
+    def is_settled(self, row: Any) -> bool:
+        """Whether :meth:`bound` asks nobody about an active organization now, nor for a second yet.
+
+        :param row: the organization, as it is or as it is written.
+        """
+        if row.state != State.ACTIVE:
+            return False
+        if row.approved or self._config.install_proof == "none":
+            return True
+        return row.bound_subdomain is not None and (
+            self._clock() + 1 < row.binding_proven_at + self._config.binding_ttl
+        )
 
     def sweep(self) -> float | None:
         """Ask about everything that is due.

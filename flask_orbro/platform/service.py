@@ -26,6 +26,8 @@ from .clients import AsyncPlatformClient, PlatformCalling, PlatformClient
 from .token_util import TokenUtil
 from .tokens import AppTokens
 
+#: The extension of a request that was shown a newer token.
+_RENEWED = "orbro_renewed"
 _Made = tuple[PlatformCalling, str, str, httpx2.Auth]
 
 
@@ -105,18 +107,31 @@ class Platform:
         return found[0].organization_id
 
     def _for(self, organization_id: str) -> _Made:
-        organization = self._usable(organization_id)
-        origin = organization_origin(
+        origin = self._origin_of(self._usable(organization_id))
+
+        def organization() -> Organization:
+            # For each call: a client that is kept must not outlive the trust in its organization.
+            found = self._usable(organization_id)
+            if self._origin_of(found) != origin:
+                raise NotAllowed(
+                    "This organization has another subdomain by now; make its client anew.",
+                    reason="subdomain_changed",
+                )
+            return found
+
+        auth = TokenAuth(
+            lambda: self.tokens.get(organization()),
+            lambda refused, response: self._renewed(organization, refused, response),
+            at_hand=lambda: not self.tokens.shared and self._is_at_hand(organization_id),
+        )
+        return self._calling, origin, organization_id, auth
+
+    def _origin_of(self, organization: Organization) -> str:
+        return organization_origin(
             organization.bound_subdomain or "",
             scheme=self._config.platform_scheme,
             host=self._config.platform_host,
         )
-        auth = TokenAuth(
-            lambda: self.tokens.get(organization),
-            lambda refused, response: self._renewed(organization, refused, response),
-            at_hand=lambda: not self.tokens.shared,
-        )
-        return self._calling, origin, organization.organization_id, auth
 
     def _for_open_api(self) -> _Made:
         token = self._config.open_api_token
@@ -145,23 +160,33 @@ class Platform:
             raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
         return organization
 
-    def _renewed(self, organization: Organization, refused: str, response: httpx2.Response) -> str | None:
-        """A newer token after a refusal: it had expired, the clocks differ, or a secret was proven since."""
+    def _is_at_hand(self, organization_id: str) -> bool:
+        """Whether an organization need neither be read nor asked about."""
+        row = self._organization_cache.row(organization_id)
+        return row is not None and self._inquiry.is_settled(row)
+
+    def _renewed(
+        self, find: Callable[[], Organization], refused: str, response: httpx2.Response
+    ) -> str | None:
+        """A newer token after a refusal: it had expired, the clocks differ, or a secret was proven since.
+
+        Once for each call: where that is refused as well, no other token helps.
+        """
         skew = self._platform_clock.skew
         self._platform_clock.observe(response.headers, response.extensions.get(TIMES))
+        if _RENEWED in response.request.extensions:
+            return None
+        response.request.extensions[_RENEWED] = True
+        organization = find()
         if error_code(response.content) == TOKEN_EXPIRED or self._platform_clock.skew != skew:
             return self.tokens.renew(organization, refused=refused)
         newer = self.tokens.get(organization)
         if newer != refused:
             return newer
-        current = self._proven_since(organization)
-        return None if current is None else self.tokens.renew(current, refused=refused)
-
-    def _proven_since(self, organization: Organization) -> Organization | None:
-        """The organization with another secret, after asking about the claims that wait."""
-        organization_id = organization.organization_id
-        self._inquiry.reconsider(self._claims.of_organization(organization_id))
-        current = self._organizations.get(organization_id)
-        if current is None or current.bound_subdomain != organization.bound_subdomain:
+        self._inquiry.reconsider(self._claims.of_organization(organization.organization_id))
+        # Another process may have proven another secret, too.
+        self._organization_cache.forget(organization.organization_id)
+        current = find()
+        if current.shared_secret == organization.shared_secret:
             return None
-        return None if current.shared_secret == organization.shared_secret else current
+        return self.tokens.renew(current, refused=refused)

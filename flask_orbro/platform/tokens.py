@@ -156,24 +156,30 @@ class AppTokens:
             name = self._cache.name(organization.organization_id)
             try:
                 with self._cache.turn(name, known, patience=1.0) as found:
-                    return found or self._mint(organization, mark)
+                    return found or self._mint(organization, mark, refused)
             except OthersTooSlow:
-                return self._mint(organization, mark)
+                return self._mint(organization, mark, refused)
 
         return known() or self._flights(f"{organization.organization_id}:{mark}", mint)
 
-    def _mint(self, organization: Organization, mark: Mark) -> str:
-        token = mint_app_token(
-            client_id=self._config.client_id,
-            shared_secret=organization.shared_secret or "",
-            user_id=organization.installed_user_id,
-            now=self._clock(),
-            lifetime=self._config.token_lifetime,
-        )
+    def _mint(self, organization: Organization, mark: Mark, refused: str | None) -> str:
+        token = self._signed(organization, self._clock())
+        if token == refused:
+            # It was made in this second. One of the second before is another, and none of the future.
+            token = self._signed(organization, self._clock() - 1)
         self._count()
         kept = ConnectAppToken(organization.organization_id, token)
         self.store.keep(kept, mark, expires_in=self._life)
         return token
+
+    def _signed(self, organization: Organization, now: float) -> str:
+        return mint_app_token(
+            client_id=self._config.client_id,
+            shared_secret=organization.shared_secret or "",
+            user_id=organization.installed_user_id,
+            now=now,
+            lifetime=self._config.token_lifetime,
+        )
 
     def _mark(self, organization: Organization) -> Mark:
         return Mark(self._digest(organization.shared_secret or ""), self._clock.skew)

@@ -55,6 +55,17 @@ class OrganizationCache:
         found = self._through(("subdomain", subdomain), self._store.row_bound_to)
         return found if found is not None and found.is_active else None
 
+    def row(self, organization_id: str) -> Any:
+        """The organization as it is written, or ``None`` where it would have to be read."""
+        with self._lock:
+            return self._found.get(("id", organization_id))
+
+    def forget(self, organization_id: str) -> None:
+        """Have it read anew when it is next asked for."""
+        with self._lock:
+            self._generation += 1
+            self._found.pop(("id", organization_id), None)
+
     def _through(self, key: tuple[str, str], find: Callable[[str], Any]) -> Organization | None:
         with self._lock:
             row = self._found.get(key)

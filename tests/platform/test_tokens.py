@@ -220,6 +220,16 @@ def test_the_token_store_takes_what_the_old_sdk_took(store: TokenStore) -> None:
         store.delete(name)
 
 
+def test_a_time_by_position_is_the_old_sdks_milliseconds(
+    store: TokenStore, clock: Callable[[float], None]
+) -> None:
+    store.set_token(ConnectAppToken("o-1", "a-token"), 20_000)
+    clock(19)
+    assert store.get_token("o-1") is not None
+    clock(21)
+    assert store.get_token("o-1") is None
+
+
 def test_a_token_is_not_shown_by_accident() -> None:
     assert "a-token" not in repr(ConnectAppToken("o-1", "a-token"))
 

@@ -17,14 +17,14 @@ from .api.limits import limit_lifecycle
 from .api.problems import init_problems
 from .api.swagger import AUTHORIZATIONS
 from .assembly import assemble
-from .client_info import ClientInfoDataStore
-from .connections import Connections, Gathered, async_gather
+from .connections import Gathered, async_gather
 from .connections.gathering import AsyncCall, gather_in_threads
 from .context import callers_organization_id, carried
 from .errors import ConfigurationError
 from .logs import redact_client_logs
 from .metrics import PrometheusMetrics
-from .platform import AsyncPlatformClient, PlatformClient, TokenStore, TokenUtil
+from .outbound import Outbound
+from .platform import AsyncPlatformClient, PlatformClient
 from .protocol import bearer_token
 from .relaxations import warn_of_relaxations
 from .state import EXTENSION, get_state
@@ -33,7 +33,7 @@ from .webhooks import Delivery, Handler
 H = TypeVar("H", bound=Callable[[Delivery], Any])
 
 
-class OrbroConnect:
+class OrbroConnect(Outbound):
     """Makes a Flask app a Connect app.
 
     Every argument is optional and wins over the configuration; the names are the old SDK's.
@@ -71,6 +71,7 @@ class OrbroConnect:
         descriptor_url: str | None = None,
         env: str | None = None,
     ) -> None:
+        super().__init__()
         self._arguments = {
             "client_id": client_id,
             "client_secret": client_secret,
@@ -191,65 +192,12 @@ class OrbroConnect:
         """
         return get_state().platform.async_client_for(callers_organization_id())
 
-    def client_for(
-        self,
-        organization_id: str | None = None,
-        *,
-        subdomain: str | None = None,
-        user_id: str | None = None,
-        app: Flask | None = None,
-    ) -> PlatformClient:
-        """A client that acts for an organization, anywhere: name it, its subdomain, or who installed it.
+    def for_app(self, app: Flask) -> Outbound:
+        """Clients, connections and tokens of an app outside of its context: in a program, or a task.
 
-        :param app: needed outside of an app context.
-        :raises NotAllowed: where it has not installed the app.
+        ``orbro.for_app(app).open_api_client`` and all that :class:`Outbound` has.
         """
-        platform = get_state(app).platform
-        return platform.client_for(
-            organization_id or platform.organization_id_of(subdomain=subdomain, user_id=user_id)
-        )
-
-    def async_client_for(
-        self,
-        organization_id: str | None = None,
-        *,
-        subdomain: str | None = None,
-        user_id: str | None = None,
-        app: Flask | None = None,
-    ) -> AsyncPlatformClient:
-        """As :meth:`client_for`, to be awaited.
-
-        Outside of a request each event loop keeps connections of its own.
-        """
-        platform = get_state(app).platform
-        return platform.async_client_for(
-            organization_id or platform.organization_id_of(subdomain=subdomain, user_id=user_id)
-        )
-
-    @property
-    def open_api_client(self) -> PlatformClient:
-        """A client that acts with the developer's own Open API token."""
-        return get_state().platform.open_api_client()
-
-    @property
-    def async_open_api_client(self) -> AsyncPlatformClient:
-        """As :attr:`open_api_client`, to be awaited."""
-        return get_state().platform.async_open_api_client()
-
-    @property
-    def client_info_store(self) -> ClientInfoDataStore:
-        """Who installed the app: ``get_by_organization_id``, ``get_all``, ``add``, ``commit`` and more."""
-        return get_state().client_info
-
-    @property
-    def connections(self) -> Connections:
-        """Other back ends by name: ``orbro.connections["weather"].get("/weather")``."""
-        return get_state().connections.sync
-
-    @property
-    def async_connections(self) -> Connections:
-        """As :attr:`connections`, to be awaited."""
-        return get_state().connections.asynchronous
+        return Outbound(app)
 
     def gather(self, *, timeout: float = 10.0, **calls: Callable[[], Any]) -> Gathered:
         """Make several calls at once, in threads that know this request and its caller.
@@ -264,16 +212,6 @@ class OrbroConnect:
     async def async_gather(self, *, timeout: float = 10.0, **calls: AsyncCall) -> Gathered:
         """As :meth:`gather`, with awaitables: ``weather=orbro.async_connections["weather"].get("/")``."""
         return await async_gather(timeout=timeout, **calls)
-
-    @property
-    def token_store(self) -> TokenStore:
-        """Where the app's own tokens are kept: ``get_token``, ``set_token(token, expires_in=…)``, ``delete``."""
-        return get_state().platform.tokens.store
-
-    @property
-    def token_util(self) -> TokenUtil:
-        """Makes app tokens by hand."""
-        return get_state().platform.token_util
 
     @property
     def metrics_registry(self) -> Any:

@@ -84,8 +84,8 @@ def get_state(app: Flask | None = None) -> OrbroState:
     if app is None:
         if not current_app:
             raise NotInitializedError(
-                "Flask-Orbro works inside an app context. Use 'with app.app_context():', or name the "
-                "app where the call takes one."
+                "Flask-Orbro works inside an app context. Use 'with app.app_context():', name the app where "
+                "the call takes one, or use 'orbro.for_app(app)'."
             )
         app = current_app
     state = app.extensions.get(EXTENSION)

@@ -20,7 +20,7 @@ FLOORS: dict[int, str] = {
     1: "config settings crypto keys models migrations storage stores http logs metrics own_tokens",
     2: "installs authenticator webhooks platform connections sweeper",
     3: "state assembly announce handling relaxations context decorators api cli client_info token_stores"
-    " extension simulator public __init__",
+    " outbound extension simulator public __init__",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 MOST_LINES = 320

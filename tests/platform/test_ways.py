@@ -52,6 +52,32 @@ def test_in_a_thread_and_in_an_app_context(make_world: MakeWorld) -> None:
         world.orbro.client_for(world.organization_id)
 
 
+def test_without_any_app_context(make_world: MakeWorld) -> None:
+    world = make_world(ORBRO_CONNECTIONS={"back": {"url": "http://localhost", "auth": {"kind": "none"}}})
+    other = make_world(install=False, ORBRO_OPEN_API_TOKEN="of-the-other-app")
+    there = world.orbro.for_app(world.app)
+
+    async def main() -> list[int]:
+        clients = (there.async_client_for(world.organization_id), there.async_open_api_client)
+        paths = (USERS_PATH, OPEN_PATH)
+        return [(await client.get(path)).status_code for client, path in zip(clients, paths, strict=True)]
+
+    with other.app.app_context():
+        assert other.orbro.open_api_client.get(OPEN_PATH).status_code == 401
+        assert there.open_api_client.get(OPEN_PATH).status_code == 200, "its own token, in another's context"
+    assert there.client_for(world.organization_id).get(USERS_PATH).status_code == 200
+    assert asyncio.run(main()) == [200, 200]
+    assert there.token_store.get_token(world.organization_id) is not None
+    assert there.token_util.issue_token("s" * 40, "u-1", 60)
+    assert there.client_info_store.get_by_organization_id(world.organization_id) is not None
+    assert there.connections["back"].name == there.async_connections["back"].name == "back"
+    for name in ("open_api_client", "async_open_api_client", "token_store", "token_util", "connections"):
+        with pytest.raises(NotInitializedError, match="for_app"):
+            getattr(world.orbro, name)
+    with pytest.raises(NotInitializedError, match="init_app"):
+        _ = world.orbro.for_app(Flask("another")).token_store
+
+
 def test_in_a_command(make_world: MakeWorld) -> None:
     world = make_world(install=False)
 

@@ -9,6 +9,7 @@
     ├── NoCallerError               there is no caller here
     └── ProblemError (HTTPException)   answers by itself as an RFC 9457 problem document
         ├── InvalidRequest          400  the request cannot be understood
+        │   └── InvalidCall (ValueError) 400   an outbound call that cannot be sent as it is
         ├── NotAuthenticated        401  no credential, or a bad one
         ├── NotAllowed              403  the credential is good, but not enough
         ├── NotFound                404  what the request names is not here
@@ -30,7 +31,7 @@
                 │   └── connections.DownstreamRefused  the service behind it did
                 ├── ConnectionUnavailable   503   no answer, or 5xx
                 ├── ConnectionRateLimited   503   it answered 429
-                └── ConnectionMisconfigured 502   its credentials, or where they are shown, are wrong
+                └── ConnectionMisconfigured 502   its credentials, or where it leads, are wrong
 
 The classes below :class:`ProblemError` are HTTP exceptions, so a Flask view, a flask-restx Resource and an
 async view answer them alike, in debug, testing and production.
@@ -135,6 +136,12 @@ class InvalidRequest(ProblemError):
 
     code = 400
     default_reason = "invalid_request"
+
+
+class InvalidCall(InvalidRequest, ValueError):
+    """A call that cannot be sent as it is, for what was put into it: by our own caller, most often."""
+
+    default_reason = "invalid_call"
 
 
 class _ChallengeError(ProblemError):
@@ -291,7 +298,7 @@ class ConnectionRateLimited(ConnectionFailed):
 
 
 class ConnectionMisconfigured(ConnectionFailed):
-    """No token is given for the connection's credentials: they, or its token URL, are wrong."""
+    """Its definition is wrong: no token is given for its credentials, or its URL leads elsewhere."""
 
     code = 502
     default_reason = "connection_misconfigured"

@@ -6,7 +6,13 @@ from typing import Any, Self
 
 import httpx2
 
-from ..errors import ConnectionFailed, ConnectionRateLimited, ConnectionRefused, ConnectionUnavailable
+from ..errors import (
+    ConnectionFailed,
+    ConnectionMisconfigured,
+    ConnectionRateLimited,
+    ConnectionRefused,
+    ConnectionUnavailable,
+)
 from ..verdicts import retry_after
 
 
@@ -30,20 +36,23 @@ class ConnectionResponse(httpx2.Response):
         return super().__getstate__() | hidden
 
     def raise_for_status(self) -> Self:
-        """:returns: itself, where the back end answered 1xx to 3xx.
+        """:returns: itself, where the back end answered 1xx, 2xx or 304.
 
+        :raises ConnectionMisconfigured: any other 3xx: no redirect is followed.
         :raises ConnectionRateLimited: 429.
         :raises ConnectionRefused: any other 4xx.
         :raises ConnectionUnavailable: 5xx.
         """
-        if self.status_code < 400:
+        if self.status_code < 300 or self.status_code == 304:
             return self
         raise self.as_error()
 
     def as_error(self) -> ConnectionFailed:
-        """The error for a 4xx or a 5xx."""
+        """The error for a redirect, a 4xx or a 5xx."""
         said = f"The connection '{self.connection}' was answered {self.status_code}."
         whose: dict[str, Any] = {"connection": self.connection, "answer": self}
+        if self.status_code < 400:
+            return ConnectionMisconfigured(f"{said} It leads elsewhere, and that is not followed.", **whose)
         wanted = retry_after(self.headers) or 1
         if self.status_code == 429:
             return ConnectionRateLimited(said, retry_after=wanted, **whose)

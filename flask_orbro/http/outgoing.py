@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx2
 
+from ..errors import InvalidCall
+from .options import check_options
 from .pool import parsed_url
 from .retry import is_repeatable
 from .upload import guard_body
@@ -48,16 +50,16 @@ def is_path(path: Any) -> bool:
 
 
 def path_url(origin: str, path: str) -> httpx2.URL:
-    """:raises ValueError: where a path could lead elsewhere, or cannot be sent."""
+    """:raises InvalidCall: where a path could lead elsewhere, or cannot be sent."""
     if not is_path(path):
-        raise ValueError(
-            "A path of a call begins with one '/' and has no space, control character or '#', and no segment "
-            f"'.' or '..': {path!r:.200}"
+        raise InvalidCall(
+            "A path of a call begins with one '/' and has no space, control character, backslash or '#', and no "
+            "segment '.' or '..'. What is put into one is quoted: urllib.parse.quote(name, safe='')."
         )
     try:
         return (parsed_url if len(path) <= _SHORT else httpx2.URL)(origin + path)
     except httpx2.InvalidURL as error:
-        raise ValueError(f"This path cannot be part of a URL: {error}") from None
+        raise InvalidCall(f"This path cannot be part of a URL: {error}") from None
 
 
 def make_request(
@@ -67,22 +69,27 @@ def make_request(
     :param client: has the headers and the timeout of every request.
     :param retry: whether it may be sent twice, where the caller says so.
     :param options: as of :meth:`httpx2.Client.build_request`.
-    :raises ValueError: where it cannot be sent as it is.
+    :raises InvalidCall: where it cannot be sent as it is.
+    :raises ValueError: where it is none.
     """
+    check_options(options)
     if not isinstance(method, str) or not _METHOD.fullmatch(method):
         raise ValueError(f"This is no method of a call: {method!r:.40}")
     if isinstance(options.get("files"), Iterator):
         options["files"] = list(options["files"])
     try:
-        if url.query and options.get("params"):
-            url = url.copy_merge_params(options.pop("params"))  # else the library drops the path's own
+        params = options.pop("params", None)
+        if url.query and params:
+            url = url.copy_merge_params(params)
+        elif params:  # with empty ones, too, the library would drop the path's own
+            options["params"] = params
         request = client.build_request(method, url, **options)
     except (httpx2.InvalidURL, UnicodeError):
         # What they say shows what cannot be sent, which may be secret.
-        raise ValueError("A parameter, header or body of this call cannot be encoded.") from None
+        raise InvalidCall("A parameter, header or body of this call cannot be encoded.") from None
     if len(request.url.raw_path) > MAX_HEAD:
-        raise ValueError(f"The path of this call with its query is longer than {MAX_HEAD:,} bytes.")
-    if "headers" in options:
+        raise InvalidCall(f"The path of this call with its query is longer than {MAX_HEAD:,} bytes.")
+    if "headers" in options or "cookies" in options:
         _check_headers(request.headers)
     whole = guard_body(request, options.get("content"), options.get("files"))
     return Outgoing(request, whole and is_repeatable(request.method, request.headers, retry))
@@ -92,6 +99,6 @@ def _check_headers(headers: httpx2.Headers) -> None:
     for name, value in headers.raw:
         if not _HEADER_NAME.fullmatch(name) or _NOT_IN_HEADERS.search(value):
             # Without the value, which may be secret.
-            raise ValueError("A header of this call has a character that none may have.")
+            raise InvalidCall("A header of this call has a character that none may have.")
     if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEAD:
-        raise ValueError(f"The headers of this call are longer than {MAX_HEAD:,} bytes.")
+        raise InvalidCall(f"The headers of this call are longer than {MAX_HEAD:,} bytes.")

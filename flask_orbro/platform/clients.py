@@ -10,6 +10,7 @@ import httpx2
 
 from ..errors import PlatformUnavailable
 from ..http.calling import AsyncClient, Call, Calling, Client, SyncClient
+from ..http.options import ONE_BODY
 from ..http.server_clock import TIMES, ServerClock
 from .response import PlatformResponse, as_platform_response
 
@@ -45,6 +46,8 @@ class _OnPlatform(Client[PlatformResponse, R]):
         return self.request("PATCH", path, data=data, **options)
 
     def _prepare(self, method: str, path: str, options: dict[str, Any]) -> Call:
+        if "auth" in options:
+            raise TypeError("'auth' is no option of a call to the platform, which knows tokens alone.")
         data = options.pop("data", None)
         if data is not None:
             options |= _body(data, options)
@@ -66,7 +69,7 @@ class AsyncPlatformClient(_OnPlatform[Awaitable[PlatformResponse]], AsyncClient[
 def _body(data: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """What ``data`` is for the HTTP library: the platform speaks JSON, and its old SDK sent it so."""
     if options.get("json") is not None or options.get("content") is not None:
-        raise ValueError("Give a call one body: 'data', 'json' or 'content'.")
+        raise ValueError(ONE_BODY)
     if options.get("files") and isinstance(data, dict):
         return {"data": data}
     if isinstance(data, dict | list) and not options.get("files"):

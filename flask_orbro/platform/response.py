@@ -14,14 +14,19 @@ class PlatformResponse(httpx2.Response):
     """The HTTP library's response; only its errors are this library's own."""
 
     def raise_for_status(self) -> PlatformResponse:
-        """:returns: itself, where the platform answered 1xx to 3xx.
+        """:returns: itself, where the platform answered 1xx, 2xx or 304.
 
+        :raises PlatformInvalidResponse: any other 3xx: no redirect is followed.
         :raises PlatformRateLimited: 429.
         :raises PlatformRefused: any other 4xx.
         :raises PlatformUnavailable: 5xx.
         """
-        if self.status_code < 400:
+        if self.status_code < 300 or self.status_code == 304:
             return self
+        if self.status_code < 400:
+            raise PlatformInvalidResponse(
+                f"The platform answered {self.status_code}: it leads elsewhere, and that is not followed."
+            )
         if self.status_code == 429:
             raise PlatformRateLimited(
                 "The platform limits this organization's calls.",

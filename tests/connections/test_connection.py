@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 
 from flask_orbro import (
     ConnectionFailed,
+    ConnectionMisconfigured,
     ConnectionRateLimited,
     ConnectionRefused,
     ConnectionUnavailable,
@@ -247,6 +248,10 @@ def test_a_redirect_is_not_followed(backend: Backend, call: Form) -> None:
             path = f"/status/{status}?Location={other.url}/x"
             response = call(definition, "GET", path, follow_redirects=True)
             assert (response.status_code, response.headers["Location"]) == (status, f"{other.url}/x")
+            with pytest.raises(ConnectionMisconfigured) as raised:
+                response.raise_for_status()
+            assert (raised.value.answer, raised.value.code) == (response, 502)
+        assert call(definition, "GET", "/status/304").raise_for_status().status_code == 304
         assert other.seen == []
 
 

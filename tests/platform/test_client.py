@@ -10,7 +10,7 @@ import jwt
 import pytest
 from flask import Flask, request
 
-from flask_orbro import PlatformUnavailable
+from flask_orbro import PlatformInvalidResponse, PlatformUnavailable
 
 from ..conftest import CLIENT_ID, serve
 from ..world import USERS_PATH
@@ -68,7 +68,9 @@ def test_parameters_and_headers_are_sent(make_caller: MakeCaller) -> None:
     call.world.watch(lambda environ: sent.append((environ["QUERY_STRING"], environ.get("HTTP_X_TRACE", ""))))
     assert call(path=USERS_PATH + "?a=1", params={"b": "é&"}, headers={"X-Trace": "t-1"}).status_code == 200
     assert call("GET", headers=[("X-Trace", "t-2")]).status_code == 200
-    assert sent == [("a=1&b=%C3%A9%26", "t-1"), ("", "t-2")]
+    for nothing in ({}, [], (), "", b"", None):
+        assert call(path=USERS_PATH + "?a=1", params=nothing, headers={"X-Trace": "t-3"}).status_code == 200
+    assert sent == [("a=1&b=%C3%A9%26", "t-1"), ("", "t-2"), *[("a=1", "t-3")] * 6]
 
 
 def test_a_call_says_who_it_is_from(make_caller: MakeCaller) -> None:
@@ -123,6 +125,9 @@ def test_a_redirect_is_not_followed_with_the_credential(make_caller: MakeCaller)
             call.world.platform.faults.set(USERS_PATH, status=status, redirect=url)
             response = call("POST", json={})
             assert (response.status_code, response.headers["Location"]) == (status, url)
+            with pytest.raises(PlatformInvalidResponse, match="not followed") as raised:
+                response.raise_for_status()
+            assert url not in str(raised.value)
     assert shown == []
 
 

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from flask import request
 
 from flask_orbro import (
     PlatformError,
@@ -16,10 +17,12 @@ from flask_orbro import (
     PlatformResponse,
     PlatformUnavailable,
     user_required,
+    webhook_required,
 )
 
-from ..world import KINDS, USERS_PATH, is_problem
-from .conftest import MakeCaller, MakeWorld
+from ..conftest import bearer
+from ..world import KINDS, USERS_PATH, is_problem, webhook_token
+from .conftest import MakeCaller, MakeWorld, tokens_of
 
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
 
@@ -56,8 +59,11 @@ def test_raise_for_status_raises_what_it_says(
 
 
 def test_raise_for_status_lets_good_answers_through(make_caller: MakeCaller) -> None:
-    response = make_caller()()
-    assert response.raise_for_status() is response
+    call = make_caller()
+    for status in (200, 204, 304):
+        call.world.platform.faults.set(USERS_PATH, status=status)
+        response = call()
+        assert (response.status_code, response.raise_for_status() is response) == (status, True)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,7 @@ def test_an_unhandled_platform_error_answers_by_itself(
         ({"status": 409, "body": {"error_code": "SECRET-DETAIL"}}, 502, None),
         ({"status": 401, "body": {}}, 502, None),
         ({"status": 200, "body": "<h1>SECRET-DETAIL</h1>"}, 502, None),
+        ({"status": 302, "redirect": "http://login.example/SECRET-DETAIL"}, 502, None),
     ):
         world.platform.faults.set(USERS_PATH, **fault)
         answer = world.get("/users", token)
@@ -142,6 +149,36 @@ def test_an_unhandled_error_of_an_async_call_answers_by_itself(make_world: MakeW
     for fault, status in (({"drop": True}, 503), ({"status": 409}, 502), ({"status": 429}, 503)):
         world.platform.faults.set(USERS_PATH, **fault)
         is_problem(world.get("/later", token), status)
+
+
+@both_modes
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_caller_sends_that_cannot_be_sent_on_is_the_callers_mistake(
+    make_world: MakeWorld, kind: str, testing: bool
+) -> None:
+    def one() -> Any:
+        return world.orbro.client.get(f"{USERS_PATH}/{request.args['id']}").raise_for_status().json()
+
+    def note() -> Any:
+        return world.orbro.client.post(USERS_PATH, json=request.get_json()).raise_for_status().json()
+
+    views = {"/one": (user_required, one), "/webhook/note": (webhook_required, note)}
+    world = make_world(kind=kind, views=views, TESTING=testing)
+    token = world.platform.user_token("acme")
+    before = len(tokens_of(world))
+    for strange in ("a b", "a#b", "\\x", "a\nb", "\x00", "\u2028"):
+        query = {"origin": world.origin(), "id": strange}
+        answer = world.client.get("/one", query_string=query, headers=bearer(token))
+        assert is_problem(answer, 400)["code"] == "invalid_call"
+    installation = world.platform.installation("acme")
+    answer = world.client.post(
+        "/webhook/note",
+        data=b'{"name": "\\ud800"}',
+        content_type="application/json",
+        headers=bearer(webhook_token(installation.shared_secret, world.organization_id)),
+    )
+    assert is_problem(answer, 400)["code"] == "invalid_call"
+    assert len(tokens_of(world)) == before
 
 
 @both_modes

@@ -63,7 +63,8 @@ def assemble(
     platform_clock = ServerClock(clock)
     metrics = make_metrics(config.metrics)
     sessions, models = open_database(app, **database)
-    cache = open_cache(redis, config.redis_url)
+    # A Redis that hangs leaves a call time for the platform.
+    cache = open_cache(redis, config.redis_url, patience=config.call_budget / 2)
     http = HttpPool(
         size=config.pool_size,
         connect_timeout=config.connect_timeout,

@@ -45,14 +45,17 @@ def open_database(
     return _with_tables(lambda: _own_sqlite(Path(app.instance_path)), models), models
 
 
-def open_cache(redis: Any, redis_url: str | None) -> Cache:
-    """The cache of an app: Redis where it is given, else memory."""
+def open_cache(redis: Any, redis_url: str | None, patience: float) -> Cache:
+    """The cache of an app: Redis where it is given, else memory.
+
+    :param patience: how long Redis is waited for at most, in seconds.
+    """
     if redis is not None:
-        return RedisCache(redis)
+        return RedisCache(redis, patience)
     if redis_url is None:
         return MemoryCache()
     try:
-        return redis_cache_from_url(redis_url)
+        return redis_cache_from_url(redis_url, patience)
     except ImportError:
         raise ConfigurationError(
             "ORBRO_REDIS_URL is set, but redis is not installed. "

@@ -74,8 +74,13 @@ def seconds_left() -> float:
 
 @contextmanager
 def patience(seconds: float, keep_waiting: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Bound every connection that is opened, and everything that is read, in this context."""
-    token = _patience.set(Patience(time.monotonic() + seconds, keep_waiting))
+    """Bound every connection that is opened, and everything that is read, in this context.
+
+    By no more than what is left of the time of a call, or of a patience, that this is within.
+    """
+    outer = _patience.get()
+    ends = min(time.monotonic() + seconds, _ends.get(), math.inf if outer is None else outer.deadline)
+    token = _patience.set(Patience(ends, keep_waiting))
     try:
         yield
     finally:

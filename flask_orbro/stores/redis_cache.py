@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,14 +31,17 @@ class RedisCache:
     While Redis does not answer, memory stands in: what is kept here may be forgotten, a call may not fail.
 
     :param client: a ``redis.Redis``; it is left as it is, and asked by a client like it that does not wait.
+    :param patience: seconds; it is waited for no longer than :data:`REDIS_TIMEOUT` anyway.
     """
 
     shared = True
     prefix = "orbro:"
 
-    def __init__(self, client: Any) -> None:
-        self._client = impatient(client)
+    def __init__(self, client: Any, patience: float = math.inf) -> None:
+        self._patience = min(patience, REDIS_TIMEOUT)
+        self._client = impatient(client, self._patience)
         self._memory = MemoryCache()
+        self._lock = threading.Lock()
         self._rest_until = 0.0
 
     def get_many(self, names: Sequence[str]) -> list[bytes | None]:
@@ -71,24 +76,38 @@ class RedisCache:
         """The client's answer, or ``None`` while it gives none."""
         import redis
 
-        now = time.monotonic()
-        if now < self._rest_until:
+        if not self._may_ask():
             return None
-        if self._rest_until:
-            # Whoever comes now finds out whether it is back; the others do not wait for that.
-            self._rest_until = now + REDIS_TIMEOUT + REDIS_REST
         try:
             answer = question()
         except UnicodeDecodeError:  # a client with ``decode_responses``, and bytes that are not ours
             return None
         except (redis.RedisError, OSError) as error:
-            if not self._rest_until:
+            if self._begin_rest():
                 logger.warning("Redis does not answer (%s); memory stands in.", type(error).__name__)
-            # From now on: the client may have tried for longer than the rest is.
-            self._rest_until = time.monotonic() + REDIS_REST
             return None
         self._rest_until = 0.0
         return answer
+
+    def _may_ask(self) -> bool:
+        if not self._rest_until:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            if now < self._rest_until:
+                return False
+            if self._rest_until:
+                # Whoever comes now finds out whether it is back; the others do not wait for that.
+                self._rest_until = now + self._patience + REDIS_REST
+            return True
+
+    def _begin_rest(self) -> bool:
+        """Ask nothing for a while. :returns: whether nobody else has found out before."""
+        with self._lock:
+            is_first = not self._rest_until
+            # From now on: the client may have tried for longer than the rest is.
+            self._rest_until = time.monotonic() + REDIS_REST
+            return is_first
 
 
 def _encoded(value: bytes) -> str:
@@ -107,15 +126,15 @@ def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
 
-def redis_cache_from_url(url: str) -> RedisCache:
+def redis_cache_from_url(url: str, patience: float = math.inf) -> RedisCache:
     """:raises ImportError: without the ``redis`` extra."""
     import redis
 
-    return RedisCache(redis.Redis.from_url(url, health_check_interval=30))
+    return RedisCache(redis.Redis.from_url(url, health_check_interval=30), patience)
 
 
-def impatient(client: Any) -> Any:
-    """A client that connects as this one does, and waits no longer than :data:`REDIS_TIMEOUT`.
+def impatient(client: Any, patience: float) -> Any:
+    """A client that connects as this one does, and waits no longer than some seconds.
 
     :returns: the client itself where its likeness cannot be made, as of a cluster, of Sentinel or of a
         class that somebody else wrote.
@@ -141,17 +160,17 @@ def impatient(client: Any) -> Any:
         "connection_class": pool.connection_class,
         "max_connections": pool.max_connections,
         "protocol": 2,  # the messages of the newer one prolong timeouts
-        "socket_timeout": _at_most(options.get("socket_timeout")),
-        "socket_connect_timeout": _at_most(options.get("socket_connect_timeout")),
+        "socket_timeout": _at_most(patience, options.get("socket_timeout")),
+        "socket_connect_timeout": _at_most(patience, options.get("socket_connect_timeout")),
         # Once more where a connection was closed meanwhile; never after a timeout.
         "retry": Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         "retry_on_error": [redis.ConnectionError],
         "retry_on_timeout": False,
     }
     if type(pool) is redis.BlockingConnectionPool:
-        options |= {"timeout": _at_most(pool.timeout), "queue_class": pool.queue_class}
+        options |= {"timeout": _at_most(patience, pool.timeout), "queue_class": pool.queue_class}
     return redis.Redis.from_pool(type(pool)(**options))
 
 
-def _at_most(seconds: float | None) -> float:
-    return REDIS_TIMEOUT if seconds is None else min(seconds, REDIS_TIMEOUT)
+def _at_most(most: float, seconds: float | None) -> float:
+    return most if seconds is None else min(seconds, most)

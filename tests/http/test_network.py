@@ -14,7 +14,7 @@ import httpcore2
 import pytest
 import trustme
 
-from flask_orbro.http.network import AsyncBackend, Backend, patience
+from flask_orbro.http.network import AsyncBackend, Backend, deadline, patience
 from flask_orbro.http.pool import HttpPool, Unreachable
 
 from .raw_server import (  # noqa: F401
@@ -55,6 +55,14 @@ def test_a_silent_server_is_waited_for_while_it_is_worth_it(silence: Silence, sc
         pytest.raises(Unreachable, match="Timeout"),
     ):
         http.ask(f"{scheme}://a.localhost:{port}/", {}, timeout=5, keep_waiting=worth(0.3))
+
+
+@pytest.mark.parametrize("bound", [deadline, patience])
+def test_a_question_within_a_call_ends_with_its_time(
+    bound: Callable[[float], AbstractContextManager[None]],
+) -> None:
+    with hanging() as port, pool() as http, took(0.3, 3), bound(0.3), pytest.raises(Unreachable):
+        http.ask(f"http://a.localhost:{port}/", {}, timeout=10)
 
 
 @pytest.mark.parametrize("silence", [black_hole, hanging], ids=["dropped", "hangs"])

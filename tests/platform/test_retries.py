@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from flask_orbro import PlatformUnavailable
 from flask_orbro.http.network import patience
 from flask_orbro.http.pool import HttpPool
+from flask_orbro.state import get_state
+from flask_orbro.stores import redis_cache
 
-from ..http.raw_server import RawServer
-from ..world import USERS_PATH
+from ..http.raw_server import RawServer, hanging
+from ..world import CONNECT_PATH, USERS_PATH
 from .conftest import MakeCaller, MakeWorld, client_of, tokens_of
 
 
@@ -103,6 +106,36 @@ def test_a_call_ends_within_its_budget(make_caller: MakeCaller) -> None:
     with pytest.raises(PlatformUnavailable):
         call()
     assert time.monotonic() - began < 2.5
+
+
+def test_a_call_whose_refusal_is_looked_into_ends_within_its_budget(make_caller: MakeCaller) -> None:
+    call = make_caller(ORBRO_CALL_BUDGET=1, ORBRO_PROOF_TIMEOUT=8)
+    world = call.world
+    assert call().status_code == 200
+    claim = {"organization_id": world.organization_id, "subdomain": "acme", "shared_secret": "f" * 40}
+    world.client.post("/installed", json=claim)  # as anybody can
+    inquiry = get_state(world.app).inquiry
+    inquiry._clock = lambda: time.time() + 100  # so it may be asked about again
+    world.platform.faults.set(USERS_PATH, status=401, body={"error_code": "OTHER"})
+    world.platform.faults.set(CONNECT_PATH, delay=8)
+    asked, began = len(tokens_of(world, CONNECT_PATH)), time.monotonic()
+    with suppress(PlatformUnavailable):
+        assert call().status_code == 401
+    assert time.monotonic() - began < 4
+    assert len(tokens_of(world, CONNECT_PATH)) == asked + 1
+
+
+def test_a_redis_that_hangs_leaves_time_for_the_platform(
+    make_caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_cache, "REDIS_TIMEOUT", 5.0)
+    with hanging() as port:
+        call = make_caller(ORBRO_REDIS_URL=f"redis://127.0.0.1:{port}/0", ORBRO_CALL_BUDGET=3)
+        cache = get_state(call.world.app).platform.tokens._cache._cache
+        assert isinstance(cache, redis_cache.RedisCache)
+        cache._rest_until = 0.0  # this call finds out
+        assert call().status_code == 200
+        assert cache._rest_until > 0
 
 
 def test_a_stream_begins_within_the_budget(make_caller: MakeCaller) -> None:

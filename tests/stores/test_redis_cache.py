@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -309,6 +310,38 @@ def test_what_is_forgotten_while_redis_is_stuck_does_not_come_back_with_it(serve
     assert store.recall(name, TOKEN) is None
     store.remember(name, TOKEN, ACCEPTED, time.time())
     assert store.recall(name, TOKEN) == ACCEPTED, "what is asked later counts again"
+
+
+class SlowHandler(logging.Handler):
+    """Writes to where others write, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+        time.sleep(0.3)
+
+
+def test_many_who_find_out_at_once_warn_once() -> None:
+    start, handler = threading.Barrier(64), SlowHandler()
+    redis_cache.logger.addHandler(handler)
+    with hanging() as port:
+        cache = RedisCache(redis.Redis(port=port))
+
+        def ask() -> None:
+            start.wait()
+            cache.get_many(["a"])
+
+        threads = [threading.Thread(target=ask) for _ in range(64)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        cache._client.close()
+    redis_cache.logger.removeHandler(handler)
+    assert handler.messages == ["Redis does not answer (TimeoutError); memory stands in."]
 
 
 def test_what_is_forgotten_in_redis_does_not_come_back_without_it(server: Server) -> None:

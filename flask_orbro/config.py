@@ -64,7 +64,7 @@ class Config:
         3.0, number(0.05, 30), "The platform's verdict on a claimed secret, in all.", unit="s"
     )
     call_attempts: int = _setting(
-        3, whole(1, 20), "How often an outbound call is sent at most, where it may be repeated."
+        4, whole(1, 20), "How often an outbound call is sent at most, where it may be repeated."
     )
     call_budget: float = _setting(
         60.0, number(0.1, 3600), "An outbound call with all its attempts, in all.", unit="s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
@@ -85,14 +85,18 @@ def read_verdict(path: str, status: int, headers: Mapping[str, str], body: bytes
     return Verdict(Outcome.ACCEPTED, body=members)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """``Retry-After`` in seconds, bounded to an hour; a date is taken as so long after the answer's own."""
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """``Retry-After`` in seconds, bounded to an hour; a date is taken as so long after the answer's own.
+
+    :param now: when an answer without a date was given, in seconds since the epoch.
+    """
     value = headers.get("retry-after", "")
     if value.isascii() and value.isdigit():
         return min(float(value), MAX_RETRY_AFTER)
+    date = headers.get("date", "" if now is None else formatdate(now, usegmt=True))
     try:
-        wanted, now = (parsedate_to_datetime(date) for date in (value, headers.get("date", "")))
-        return min(max((wanted - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
+        wanted, given = parsedate_to_datetime(value), parsedate_to_datetime(date)
+        return min(max((wanted - given).total_seconds(), 0.0), MAX_RETRY_AFTER)
     except (TypeError, ValueError, OverflowError):
         return None
 

@@ -110,6 +110,13 @@ def test_a_retry_after_that_is_a_date_counts_from_the_answers_own(date: str, sec
     assert retry_after({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": date}) == seconds
 
 
+def test_an_answer_without_a_date_was_given_now() -> None:
+    now, later = 1_792_567_671, "Wed, 21 Oct 2026 07:28:00 GMT"
+    assert retry_after({"retry-after": later}, now) == 9
+    assert retry_after({"retry-after": later}, now + 60) == 0
+    assert retry_after({"retry-after": later, "date": "Wed, 21 Oct 2026 07:27:00 GMT"}, now) == 60
+
+
 def test_an_error_code_is_text_or_nothing() -> None:
     assert error_code(b'{"error_code": "X"}') == "X"
     for body in (b"", b"[]", b"{}", b'{"error_code": 1}', b'{"error_code": ["X"]}', b"\xff", b"[" * 50_000):

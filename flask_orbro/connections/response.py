@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Self
 
 import httpx2
@@ -53,7 +54,7 @@ class ConnectionResponse(httpx2.Response):
         whose: dict[str, Any] = {"connection": self.connection, "answer": self}
         if self.status_code < 400:
             return ConnectionMisconfigured(f"{said} It leads elsewhere, and that is not followed.", **whose)
-        wanted = retry_after(self.headers) or 1
+        wanted = retry_after(self.headers, time.time()) or 1
         if self.status_code == 429:
             return ConnectionRateLimited(said, retry_after=wanted, **whose)
         if self.status_code >= 500:

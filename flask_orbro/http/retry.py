@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,14 +27,16 @@ _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 class RetryPolicy:
     """:param attempts: sent so often at most.
     :param budget: seconds for all attempts and the waits between them.
-    :param first_wait: seconds before the second attempt; doubled for each, with jitter.
+    :param first_wait: seconds before the second attempt, doubled for each; half of them are left to chance.
     :param longest_wait: seconds; a ``Retry-After`` beyond it is not waited for.
+    :param clock: of who answers, in seconds since the epoch.
     """
 
-    attempts: int = 3
+    attempts: int = 4
     budget: float = 60.0
-    first_wait: float = 0.1
+    first_wait: float = 0.3
     longest_wait: float = 5.0
+    clock: Callable[[], float] = time.time
 
     @cached_property
     def repeating(self) -> dict[str, Any]:
@@ -57,20 +60,24 @@ class RetryPolicy:
         }
 
     def _is_passing(self, response: httpx2.Response) -> bool:
-        wanted = retry_after(response.headers)
+        wanted = retry_after(response.headers, self.clock())
         return response.status_code in PASSING and (wanted is None or wanted <= self.longest_wait)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         outcome = state.outcome
         if outcome is not None and not outcome.failed:
-            wanted = retry_after(outcome.result().headers)
+            wanted = retry_after(outcome.result().headers, self.clock())
             if wanted is not None:
                 # Not all of those at once who were told so at once.
                 return wanted + random.uniform(0, self.first_wait)  # noqa: S311
-        return self._backoff(state)
+        wait: float = self._backoff(state)
+        return wait
 
-    def _backoff(self, state: tenacity.RetryCallState) -> float:
-        return tenacity.wait_random_exponential(self.first_wait, self.longest_wait)(state)
+    @cached_property
+    def _backoff(self) -> Any:
+        halves = (self.first_wait / 2, self.longest_wait / 2)
+        # Not by chance alone: with bad luck all attempts would be within the moment that a restart takes.
+        return tenacity.wait_exponential(*halves) + tenacity.wait_random_exponential(*halves)
 
 
 def send_again(policy: dict[str, Any], send: Callable[[], httpx2.Response]) -> httpx2.Response:

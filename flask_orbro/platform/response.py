@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx2
@@ -30,11 +31,12 @@ class PlatformResponse(httpx2.Response):
         if self.status_code == 429:
             raise PlatformRateLimited(
                 "The platform limits this organization's calls.",
-                retry_after=retry_after(self.headers) or 1,
+                retry_after=retry_after(self.headers, time.time()) or 1,
             )
         if self.status_code >= 500:
             raise PlatformUnavailable(
-                f"The platform answered {self.status_code}.", retry_after=retry_after(self.headers) or 1
+                f"The platform answered {self.status_code}.",
+                retry_after=retry_after(self.headers, time.time()) or 1,
             )
         raise PlatformRefused(
             f"The platform answered {self.status_code}.",

@@ -57,7 +57,9 @@ class Platform:
         self._platform_clock = platform_clock
         self._calling = PlatformCalling(
             http=http,
-            retries=RetryPolicy(attempts=config.call_attempts, budget=config.call_budget),
+            retries=RetryPolicy(
+                attempts=config.call_attempts, budget=config.call_budget, clock=platform_clock
+            ),
             bulkhead=Bulkhead(config.calls_per_organization),
             count=metrics.call,
             home=home,

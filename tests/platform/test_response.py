@@ -102,7 +102,7 @@ def test_json_takes_what_the_standard_library_takes(make_caller: MakeCaller) -> 
     ids=["dropped", "hung", "packed badly"],
 )
 def test_no_answer_is_a_typed_error_and_never_none(make_caller: MakeCaller, fault: dict[str, Any]) -> None:
-    call = make_caller(ORBRO_REQUEST_TIMEOUT=0.3)
+    call = make_caller(ORBRO_REQUEST_TIMEOUT=0.3, ORBRO_CALL_ATTEMPTS=2)
     call.world.platform.faults.set(USERS_PATH, **fault)
     began = time.monotonic()
     with pytest.raises(PlatformUnavailable):

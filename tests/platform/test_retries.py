@@ -15,12 +15,13 @@ import pytest
 from flask_orbro import PlatformUnavailable
 from flask_orbro.http.network import patience
 from flask_orbro.http.pool import HttpPool
+from flask_orbro.http.retry import RetryPolicy, send_again
 from flask_orbro.state import get_state
 from flask_orbro.stores import redis_cache
 
-from ..http.raw_server import RawServer, hanging
+from ..http.raw_server import RawServer, answer, hanging
 from ..world import CONNECT_PATH, USERS_PATH
-from .conftest import MakeCaller, MakeWorld, client_of, tokens_of
+from .conftest import MakeCaller, MakeRawCaller, MakeWorld, client_of, tokens_of
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -83,6 +84,44 @@ def test_a_post_whose_connection_could_not_be_opened_is(make_caller: MakeCaller)
     call.world.simulator.stop()
     threading.Timer(0.3, call.world.simulator.start).start()
     assert call("POST", json={"email": "new@acme.example"}).status_code == 201
+
+
+def test_a_restart_of_a_moment_is_outlasted(make_caller: MakeCaller) -> None:
+    call = make_caller()
+    assert call().status_code == 200
+    call.world.simulator.stop()
+    threading.Timer(0.5, call.world.simulator.start).start()
+    assert call().status_code == 200
+
+
+def test_the_waits_between_attempts_grow_and_differ() -> None:
+    def waits() -> list[float]:
+        slept: list[float] = []
+        policy = RetryPolicy().repeating | {"sleep": slept.append}
+        assert send_again(policy, lambda: httpx2.Response(503)).status_code == 503
+        return slept
+
+    seen = [waits() for _ in range(200)]
+    for at, longest in enumerate((0.3, 0.6, 1.2)):
+        found = [slept[at] for slept in seen]
+        assert longest / 2 <= min(found) < max(found) <= longest
+    assert {len(slept) for slept in seen} == {3}
+
+
+def test_a_retry_after_that_is_a_date_is_waited_for_where_the_answer_has_none(
+    make_raw_caller: MakeRawCaller,
+) -> None:
+    def respond(connection: socket.socket, _head: bytes) -> None:
+        if len(world.server.requests) == 1:
+            later = formatdate(time.time() + 2, usegmt=True)
+            connection.sendall(answer(status="503 Busy", headers=f"Retry-After: {later}\r\n"))
+        else:
+            connection.sendall(answer())
+
+    call, world = make_raw_caller(respond)
+    began = time.monotonic()
+    assert call().status_code == 200
+    assert time.monotonic() - began >= 0.9
 
 
 def test_a_retry_after_is_waited_for_and_a_long_one_is_not(make_caller: MakeCaller) -> None:

@@ -113,7 +113,7 @@ def test_a_retry_after_that_is_a_date_is_waited_for_where_the_answer_has_none(
 ) -> None:
     def respond(connection: socket.socket, _head: bytes) -> None:
         if len(world.server.requests) == 1:
-            later = formatdate(time.time() + 2, usegmt=True)
+            later = formatdate(time.time() + 3, usegmt=True)
             connection.sendall(answer(status="503 Busy", headers=f"Retry-After: {later}\r\n"))
         else:
             connection.sendall(answer())
@@ -126,8 +126,8 @@ def test_a_retry_after_that_is_a_date_is_waited_for_where_the_answer_has_none(
 
 def test_a_retry_after_is_waited_for_and_a_long_one_is_not(make_caller: MakeCaller) -> None:
     call = make_caller()
-    for wanted in ("1", formatdate(time.time() + 2, usegmt=True)):
-        call.world.platform.faults.set(USERS_PATH, status=429, headers={"Retry-After": wanted}, times=1)
+    for wanted in (lambda: "1", lambda: formatdate(time.time() + 3, usegmt=True)):
+        call.world.platform.faults.set(USERS_PATH, status=429, headers={"Retry-After": wanted()}, times=1)
         began = time.monotonic()
         assert call().status_code == 200
         assert time.monotonic() - began >= 0.9

@@ -53,8 +53,8 @@ def path_url(origin: str, path: str) -> httpx2.URL:
     """:raises InvalidCall: where a path could lead elsewhere, or cannot be sent."""
     if not is_path(path):
         raise InvalidCall(
-            "A path of a call begins with one '/' and has no space, control character, backslash or '#', and no "
-            "segment '.' or '..'. What is put into one is quoted: urllib.parse.quote(name, safe='')."
+            "A path of a call begins with one '/' and has no space, control character, backslash or '#', and "
+            "no segment '.' or '..'. What is put into one is quoted: urllib.parse.quote(name, safe='')."
         )
     try:
         return (parsed_url if len(path) <= _SHORT else httpx2.URL)(origin + path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, jsonify
 from flask_restx import Api, Namespace, Resource, fields
+from werkzeug.exceptions import HTTPException
 
 from ..descriptor import LIFECYCLE_EVENTS
 from ..errors import ProblemError
@@ -145,10 +147,23 @@ def init_api(api: Api, state: OrbroState) -> None:
     api.authorizations = AUTHORIZATIONS | (api.authorizations or {})
     restx_handler = api.handle_error
     api.handle_error = partial(handle_api_error, restx_handler, lambda: api._own_and_child_error_handlers)
+    api._should_use_fr_error_handler = partial(_is_api_s_own, api, api._should_use_fr_error_handler)
     state.apis.append(api)
     if not _prefix(api):
         _document_lifecycle(api, state)
         document_inbox(api, state)
+
+
+def _is_api_s_own(api: Api, restx_router: Callable[[], bool | None]) -> bool | None:
+    """flask-restx's judgement whether an error is the API's or Flask's, where it does not fail.
+
+    To a method that a route lacks, werkzeug says so before the route's converters have seen the value;
+    flask-restx matches once more with a method that the route has, and stumbles where one refuses it.
+    """
+    try:
+        return restx_router()
+    except HTTPException:
+        return bool(api.catch_all_404s)  # as for a path that no route has
 
 
 def _prefix(api: Api) -> str:

@@ -52,6 +52,20 @@ def _api(make_app: Callable[..., Flask], prefix: str, **config: Any) -> Flask:
         def post(self, what: str) -> Any:
             return {}
 
+    @namespace.route("/number/<int(max=5):number>")
+    class Number(Resource):
+        def get(self, number: int) -> Any:
+            return number
+
+    @app.get(f"{prefix}/numbers/<int(max=5):number>")
+    @app.get("/page/number/<int(max=5):number>")
+    def view(number: int) -> Any:
+        return str(number)
+
+    @app.get(f"{prefix}/numbers/async/<int(max=5):number>")
+    async def async_view(number: int) -> Any:
+        return str(number)
+
     api.add_namespace(namespace)
     orbro.init_api(api, app)
     if prefix:
@@ -101,6 +115,22 @@ def test_flasks_own_refusals_below_the_api_are_problems(
     refused = client.delete(f"{prefix}/things/x")
     assert is_problem(refused, 405)["code"] == "method_not_allowed"
     assert {"GET", "POST"} <= set(refused.headers["Allow"].split(", "))
+
+
+@both_modes
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("method", ["PATCH", "POST", "TRACE", "ODD"])
+def test_a_method_that_a_route_lacks_on_a_value_that_it_refuses_is_405(
+    make_app: Callable[..., Flask], prefix: str, testing: bool, method: str
+) -> None:
+    client = _api(make_app, prefix, TESTING=testing).test_client()
+    for path in ("things/number/9", "numbers/9", "numbers/async/9"):
+        answer = client.open(f"{prefix}/{path}", method=method)
+        is_problem(answer, 405)
+        assert "GET" in answer.headers["Allow"]
+        is_problem(client.get(f"{prefix}/{path}"), 404)
+    elsewhere = client.open("/page/number/9", method=method)
+    assert (elsewhere.status_code, elsewhere.mimetype == "text/html") == (405, bool(prefix))
 
 
 @both_modes

@@ -79,6 +79,10 @@ def test_what_is_not_there_is_404(person: Person, number: str) -> None:
     person.write()
     for method in ("GET", "PUT", "DELETE"):
         is_problem(person.send(method, f"/post/{number}", json=person.post()), 404)
+    for method in ("POST", "PATCH"):
+        answer = person.send(method, f"/post/{number}")
+        is_problem(answer, answer.status_code)
+        assert answer.status_code in (404, 405)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from flask import request
 from marshmallow import Schema, ValidationError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
 from ..state import get_state
@@ -37,7 +37,7 @@ def read_json(max_bytes: int) -> Any:
         body = request.get_data()
     except RequestEntityTooLarge:
         body = None
-    except HTTPException:
+    except Exception:  # each server has its own for a body that is framed wrongly or ends early
         raise InvalidRequest("The body could not be read.", reason="body_unreadable") from None
     if body is None or len(body) > max_bytes:
         raise ContentTooLarge(f"The body is larger than {max_bytes} bytes.")

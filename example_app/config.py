@@ -130,6 +130,9 @@ class Testing(_StandIns):
     ORBRO_ENCRYPTION_KEYS = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     JWT_SECRET_KEY = secrets.token_urlsafe(48)
     PASSWORD_ROUNDS = 4
+    # The developer's Redis is left alone, whatever application.cfg says.
+    ORBRO_REDIS_URL = ATTEMPTS_STORAGE = "memory://"
+    CACHE_TYPE = Defaults.CACHE_TYPE
     # Tests ask for themselves; a thread would share their one connection.
     ORBRO_SWEEPER = False
     ORBRO_WORKER = "inline"
@@ -166,11 +169,13 @@ def load_config(app: Flask, config: ConfigArgument = None) -> None:
     environment = _environment(named or _OF_PLATFORM.get(_platform_environment(given), "production"))
     app.config.from_object(Defaults)
     app.config.from_object(environment)
-    if given.get("ORBRO_REDIS_URL"):
-        app.config.from_mapping(_with_redis(given["ORBRO_REDIS_URL"]))
     app.config.from_mapping(given)
     if named is not None:
         app.config.from_object(environment)
+    redis_url = app.config.get("ORBRO_REDIS_URL") or "memory://"
+    if redis_url != "memory://":
+        shared = _with_redis(redis_url)
+        app.config.from_mapping({name: given.get(name, value) for name, value in shared.items()})
 
 
 def _with_redis(url: str) -> dict[str, Any]:

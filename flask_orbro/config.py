@@ -51,7 +51,7 @@ class Config:
         "/connect.json", path_on_app, "The path at which the descriptor is served."
     )
     redis_url: str | None = _setting(
-        None, text, "Redis for tokens and verdicts; without it: memory.", secret=True
+        None, text, "Redis for tokens and verdicts; without it, or with `memory://`: memory.", secret=True
     )
     connect_timeout: float = _setting(3.0, number(0.01, 60), "To connect to the platform.", unit="s")
     request_timeout: float = _setting(

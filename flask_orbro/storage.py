@@ -52,7 +52,7 @@ def open_cache(redis: Any, redis_url: str | None, patience: float) -> Cache:
     """
     if redis is not None:
         return RedisCache(redis, patience)
-    if redis_url is None:
+    if redis_url is None or redis_url == "memory://":
         return MemoryCache()
     try:
         return redis_cache_from_url(redis_url, patience)

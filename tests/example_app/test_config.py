@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from click.testing import CliRunner
 
 from example_app import create_app
@@ -17,6 +18,7 @@ from flask_orbro.state import get_state
 
 from ..conftest import ENCRYPTION_KEY
 from .conftest import JWT_SECRET_KEY, PROJECT, open_app
+from .people import log_in
 
 SECRETS = {
     "ORBRO_CLIENT_ID": "client",
@@ -88,6 +90,43 @@ def test_the_testing_environment_needs_nothing_and_keeps_away_from_the_developer
         assert app.testing
         assert app.test_client().get("/healthz").status_code == 200
     assert not (instance / "precious.sqlite").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_the_testing_environment_keeps_away_from_the_developer_s_redis(
+    instance: Path, monkeypatch: pytest.MonkeyPatch, redis_settings: dict[str, str], place: str
+) -> None:
+    named = redis_settings | {
+        "CACHE_TYPE": "RedisCache",
+        "ATTEMPTS_STORAGE": redis_settings["ORBRO_REDIS_URL"],
+    }
+    if place == "file":
+        write_settings(instance, **named)
+    else:
+        for name, value in named.items():
+            monkeypatch.setenv(f"FLASK_{name}", value)
+    with (
+        redis.Redis.from_url(redis_settings["ORBRO_REDIS_URL"]) as client,
+        open_app("testing", instance_path=instance) as app,
+    ):
+        assert get_state(app).config.redis_url == "memory://"
+        assert log_in(app.test_client()).status_code == 401
+        assert app.test_client().get("/posts").status_code == 200
+        keys = f"*{redis_settings['CACHE_KEY_PREFIX']}*"
+        assert client.keys(keys) == []
+        if place == "file":
+            with open_app(MEMORY, instance_path=instance) as app:
+                assert app.test_client().get("/posts").status_code == 200
+            assert client.keys(keys)
+
+
+def test_redis_is_shared_where_the_environment_is_named_too(
+    instance: Path, redis_settings: dict[str, str]
+) -> None:
+    write_settings(instance, **SECRETS, **redis_settings, ATTEMPTS_STORAGE="memory://")
+    with open_app("development", instance_path=instance) as app:
+        assert app.config["CACHE_TYPE"] == "RedisCache"
+        assert app.config["ATTEMPTS_STORAGE"] == "memory://"
 
 
 def test_an_unknown_environment_is_named() -> None:

@@ -15,6 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from flask_orbro.storage import open_cache
 from flask_orbro.stores.cache import MemoryCache, SealedCache
 from flask_orbro.stores.redis_cache import REDIS_REST, RedisCache, redis_cache_from_url
 
@@ -271,3 +272,7 @@ def test_two_processes_of_one_app_read_each_other(redis_cache: RedisCache, clock
     one_process, other = (SealedCache(redis_cache, SECRET, "token", clock) for _ in range(2))
     one_process.set(one_process.name("o1"), {"token": "t"}, 10)
     assert other.get(other.name("o1")) == {"token": "t"}
+
+
+def test_memory_can_be_asked_for_by_name() -> None:
+    assert isinstance(open_cache(None, "memory://"), MemoryCache)

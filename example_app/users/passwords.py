@@ -20,15 +20,27 @@ def hash_password(password: str) -> str:
 
 def check_password(password: str, stored: str | None) -> tuple[bool, str | None]:
     """
-    :param stored: the account's hash; ``None`` where there is no account, which takes the same time.
+    :param stored: the account's hash; ``None`` where there is no account, which takes the same time. A wrong
+        password never takes less, whatever kind the hash is of. It takes more where the hash has more rounds,
+        or is of an older and cheaper kind: longer by its own time, until it is replaced at a log-in.
     :returns: whether the password is right, and the hash to store instead of one of an older kind.
     """
+    context, nobodys = _context(_rounds()), _nobodys_hash(_rounds())
     try:
-        right, newer = _context(_rounds()).verify_and_update(password, stored or _nobodys_hash(_rounds()))
+        right, newer = context.verify_and_update(password, stored or nobodys)
+        cheap = not right and _is_cheap(stored or nobodys)
     except ValueError:
         # Older kinds take no NUL, or no more than 72 bytes; nobody has such a password.
-        return False, None
+        right, newer, cheap = False, None, True
+    if cheap:
+        context.verify(password, nobodys)
     return right and stored is not None, newer
+
+
+def _is_cheap(stored: str) -> bool:
+    """Whether a check takes less time than that of a hash of today. Both kinds of bcrypt cost the same."""
+    kind = _context(_rounds()).identify(stored, resolve=True)
+    return not kind.name.startswith("bcrypt") or kind.from_string(stored).rounds < _rounds()
 
 
 def _rounds() -> int:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import bcrypt as python_bcrypt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -77,6 +78,34 @@ def test_an_unknown_user_costs_one_hash_of_the_same_kind(
     assert seen[0] == stored(client.application)
     assert seen[1] == seen[2] != seen[0]
     assert seen[1][:28] == seen[0][:28] == "$bcrypt-sha256$v=2,t=2b,r=4$"
+
+
+@pytest.mark.parametrize("password", ["wrong", "x" * 73, "é" * 100])
+@pytest.mark.parametrize("kind", [*OLDER, "as many rounds", "nonsense"])
+def test_a_wrong_password_never_costs_less_than_an_unknown_user(
+    make_example: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch, kind: str, password: str
+) -> None:
+    app = make_example(PASSWORD_ROUNDS=5)
+    same = bcrypt.using(rounds=5).hash(PASSWORD)
+    store(app, OLDER[kind](PASSWORD) if kind in OLDER else same if kind == "as many rounds" else kind)
+    client, rounds, work = app.test_client(), 0, python_bcrypt.hashpw
+
+    def count(secret: bytes, salt: bytes) -> bytes:
+        nonlocal rounds
+        made = work(secret, salt)  # raises at once past 72 bytes
+        rounds += 2 ** int(salt.split(b"$")[2])
+        return made
+
+    monkeypatch.setattr(python_bcrypt, "hashpw", count)
+    costs = []
+    for user_id in ("nobody", "ada"):
+        rounds = 0
+        assert log_in(client, user_id, password).status_code == 401
+        costs.append(rounds)
+    of_nobody, of_ada = costs
+    assert of_nobody == 2**5
+    assert of_ada >= of_nobody
+    assert of_ada == of_nobody or kind in ("bcrypt", "fewer rounds")
 
 
 def test_no_database_connection_is_held_while_a_hash_is_made(

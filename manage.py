@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -89,12 +89,12 @@ def test(arguments: tuple[str, ...]) -> None:
     sys.exit(code if code >= 0 else 128 - code)
 
 
-def _create_app() -> Flask:
+def _create_app(**config: Any) -> Flask:
     from example_app import create_app
     from flask_orbro import ConfigurationError
 
     try:
-        return create_app()
+        return create_app(config)
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
 
@@ -103,7 +103,8 @@ def _flask(*arguments: str) -> None:
     """A command of Flask's own command line, for the example app."""
     from flask.cli import FlaskGroup
 
-    app = _create_app()
+    # Else a start would undo what "db downgrade" has done, and nothing would start past a broken migration.
+    app = _create_app(MIGRATE_ON_START=False)
     FlaskGroup(create_app=lambda: app).main(arguments, prog_name="manage.py")
 
 

@@ -108,6 +108,20 @@ def test_db_runs_migrations_and_makes_new_ones(
     assert manage(start, environment, "db", "nonsense")[0] == 2
 
 
+def test_db_commands_of_a_developer_begin_with_no_migration(
+    start: Start, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["FLASK_SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/db.sqlite"
+    assert manage(start, environment, "seed")[0] == 0  # which migrates
+    assert "(head)" in manage(start, environment, "db", "current")[1]
+    assert manage(start, environment, "db", "downgrade")[0] == 0
+    for command in ("current", "history", "current"):
+        code, output = manage(start, environment, "db", command)
+        assert code == 0
+    assert "(head)" not in output
+    assert output
+
+
 @pytest.mark.parametrize("command", ["seed", "routes", "db"])
 def test_commands_say_what_is_wrong_in_one_line(
     start: Start, environment: dict[str, str], command: str

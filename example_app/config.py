@@ -70,7 +70,7 @@ class Defaults:
     #: A relative SQLite path starts at the instance folder. One database holds all tables.
     SQLALCHEMY_DATABASE_URI = "sqlite:///example.sqlite"
     #: A connection that the database has closed meanwhile is replaced, not answered with 500.
-    #: Parameters of statements, such as password hashes, stay out of logs.
+    #: Parameters of statements, such as password hashes, stay out of logs. Options of your own join these.
     SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "hide_parameters": True}
     #: Whether a start brings the database up to date.
     MIGRATE_ON_START = True
@@ -172,6 +172,9 @@ def load_config(app: Flask, config: ConfigArgument = None) -> None:
     app.config.from_mapping(given)
     if named is not None:
         app.config.from_object(environment)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = (
+        Defaults.SQLALCHEMY_ENGINE_OPTIONS | app.config["SQLALCHEMY_ENGINE_OPTIONS"]
+    )
     redis_url = app.config.get("ORBRO_REDIS_URL") or "memory://"
     if redis_url != "memory://":
         shared = _with_redis(redis_url)

@@ -322,8 +322,13 @@ def test_a_database_that_fails_is_503_and_shows_nothing(
     assert "The database failed" in caplog.text
 
 
-def test_password_hashes_stay_out_of_what_sqlalchemy_says(app: Flask) -> None:
+@pytest.mark.parametrize("options", [{}, {"SQLALCHEMY_ENGINE_OPTIONS": {"pool_recycle": 60}}])
+def test_password_hashes_stay_out_of_what_sqlalchemy_says(
+    make_example: Callable[..., Flask], options: dict[str, Any]
+) -> None:
+    app = make_example(**options)
     with app.app_context():
+        assert db.engine.pool._recycle == (60 if options else -1)
         user = {"user_id": "ada", "user_email": "a@example.com", "password_hash": "the-hash"}
         db.session.add_all([User(**user)])
         db.session.commit()

@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from flask_orbro import NotAuthenticated, answers_problems, load_body, schema_model
 
+from ..errors import InvalidInput
 from ..extensions import db
 from ..limits import count_attempt
 from ..users.model import User
@@ -79,13 +80,16 @@ class LogOut(Resource):
 
 
 def _given_credentials() -> dict[str, str]:
+    schema = CredentialsSchema()
+    scheme, _, _ = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return load_body(schema)
     try:
         basic = request.authorization
     except ValueError:
         basic = None  # werkzeug stumbles over characters beyond ASCII
-    schema = CredentialsSchema()
-    if basic is None or basic.type != "basic":
-        return load_body(schema)
+    if basic is None:
+        raise InvalidInput("The Basic credentials cannot be read.", reason="basic_malformed")
     given: dict[str, str] = schema.load({"user_id": basic.username, "user_password": basic.password})
     return given
 
@@ -98,6 +102,8 @@ def _check(user_id: str, user_password: str) -> User:
     if user is None or not right:
         raise WrongCredentials(_WRONG)
     if newer_hash is not None:
-        db.session.execute(update(User).where(User.user_id == user_id).values(password_hash=newer_hash))
+        # Unless the password was changed meanwhile, which this must not undo.
+        unchanged = (User.user_id == user_id) & (User.password_hash == user.password_hash)
+        db.session.execute(update(User).where(unchanged).values(password_hash=newer_hash))
         db.session.commit()
     return user

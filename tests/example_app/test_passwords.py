@@ -9,12 +9,14 @@ from typing import Any
 
 import bcrypt as python_bcrypt
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from passlib.context import CryptContext
 from passlib.hash import bcrypt, bcrypt_sha256, pbkdf2_sha256
 
 from example_app.extensions import db
+from example_app.sessions import views
 from example_app.users import User, passwords
 from flask_orbro import ConfigurationError
 
@@ -54,6 +56,25 @@ def test_an_older_hash_is_replaced_at_a_log_in(make_example: Callable[..., Flask
     assert after.startswith("$bcrypt-sha256$v=2,t=2b,r=5$")
     assert log_in(client).status_code == 200
     assert stored(app) == after
+
+
+def test_a_newer_hash_does_not_bring_an_old_password_back(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password is changed while a log-in with the old one makes its new hash."""
+    app, changed = client.application, bcrypt_sha256.using(rounds=4).hash("another password")
+    store(app, OLDER["bcrypt"](PASSWORD))
+    check = views.check_password
+
+    def check_and_be_overtaken(*arguments: Any) -> Any:
+        found = check(*arguments)
+        with db.engine.begin() as connection:
+            connection.execute(sa.update(User).values(password_hash=changed))
+        return found
+
+    monkeypatch.setattr(views, "check_password", check_and_be_overtaken)
+    assert log_in(client).status_code == 200
+    assert stored(app) == changed
 
 
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 100])

@@ -24,6 +24,8 @@ sessions = Namespace("sessions", "Logging in and out", path="/user")
 _credentials = schema_model(sessions, "Credentials", CredentialsSchema)
 _logged_in = schema_model(sessions, "LoggedIn", LoggedInSchema)
 _access = schema_model(sessions, "Access", AccessSchema)
+#: Of answers with tokens, as RFC 6749 asks for.
+_NO_STORE = {"Cache-Control": "no-store"}
 _WRONG = "There is no such account, or the password is wrong."
 
 
@@ -47,7 +49,7 @@ class LogIn(Resource):
         given = _given_credentials()
         count_attempt(given["user_id"])
         user = _check(**given)
-        return LoggedInSchema().dump({"user": user, **start_session(user)})
+        return LoggedInSchema().dump({"user": user, **start_session(user)}), 200, _NO_STORE
 
 
 @sessions.route("/refresh")
@@ -61,7 +63,7 @@ class Refresh(Resource):
 
         The bearer token must be the refresh token here.
         """
-        return AccessSchema().dump(renew_session(current_user))
+        return AccessSchema().dump(renew_session(current_user)), 200, _NO_STORE
 
 
 @sessions.route("/logout")

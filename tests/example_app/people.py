@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -19,6 +22,24 @@ def register(client: FlaskClient, user_id: str = "ada", **changes: Any) -> TestR
 
 def log_in(client: FlaskClient, user_id: str = "ada", password: str = PASSWORD, **more: Any) -> TestResponse:
     return client.post("/user/auth", json={"user_id": user_id, "user_password": password}, **more)
+
+
+def at_once(app: Flask, *requests: Callable[[FlaskClient], Any]) -> list[int]:
+    """Send all at the same time; the statuses."""
+    statuses = []
+    together = threading.Barrier(len(requests))
+
+    def run(send: Callable[[FlaskClient], Any]) -> None:
+        client = app.test_client()
+        together.wait()
+        statuses.append(send(client).status_code)
+
+    threads = [threading.Thread(target=run, args=(send,)) for send in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(statuses)
 
 
 class Person:

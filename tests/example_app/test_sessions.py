@@ -1,8 +1,7 @@
-"""Registering, logging in and out."""
+"""Logging in and out."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +11,18 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_jwt_extended import jwt_required
+from flask_restx import Resource
 
 from example_app.extensions import db
-from example_app.sessions import EndedSession
+from example_app.extensions import jwt as jwt_manager
+from example_app.sessions import EndedSession, sessions
 from example_app.users import User
 
 from ..conftest import bearer
 from ..world import is_problem
 from .conftest import JWT_SECRET_KEY, UNLIMITED
-from .people import PASSWORD, Person, log_in, register
+from .people import PASSWORD, Person, at_once, log_in, register
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -33,85 +35,6 @@ def sign(**claims: Any) -> str:
     usual = {"sub": "ada", "type": "access", "jti": "j", "exp": now + 60, "sid": "s", "fresh": False}
     told = {name: value for name, value in (usual | claims).items() if value is not None}
     return jwt.encode(told, JWT_SECRET_KEY, algorithm="HS256")
-
-
-def test_an_account_is_registered_and_its_password_is_not_shown(client: FlaskClient, app: Flask) -> None:
-    answer = register(client, "Ada", user_email="Ada@EXAMPLE.com")
-    assert answer.status_code == 201
-    assert answer.json == {"user_id": "ada", "user_email": "Ada@example.com"}
-    with app.app_context():
-        user = db.session.get(User, "ada")
-    assert user.password_hash.startswith("$bcrypt-sha256$")
-
-
-@pytest.mark.parametrize(
-    ("member", "value"),
-    [
-        ("user_id", "ad"),
-        ("user_id", "a" * 33),
-        ("user_id", "ada lovelace"),
-        ("user_id", "ada\n"),
-        ("user_id", "аda"),  # noqa: RUF001 (the first letter is Cyrillic)
-        ("user_id", "\N{KELVIN SIGN}ate"),
-        ("user_id", 5),
-        ("user_id", None),
-        ("user_email", "nobody"),
-        ("user_email", "nobody@localhost"),
-        ("user_email", "a@" + "b" * 300 + ".example"),
-        ("user_email", "ada@exam\0ple.com"),
-        ("user_password", "short"),
-        ("user_password", "x" * 257),
-        ("user_password", "nul\0nul\0nul"),
-        ("user_password", "\ud800" * 8),
-        ("user_password", ["hunter2hunter2"]),
-        ("is_admin", True),
-    ],
-)
-def test_a_rejected_registration_names_the_member_and_never_echoes_the_password(
-    client: FlaskClient, app: Flask, member: str, value: Any
-) -> None:
-    answer = register(client, **({"user_password": "hunter2-hunter2"} | {member: value}))
-    assert set(is_problem(answer, 400)["errors"]) == {member}
-    text = answer.get_data(as_text=True)
-    assert "hunter2" not in text
-    assert member != "user_password" or str(value) not in text
-    with app.app_context():
-        assert db.session.scalar(sa.select(sa.func.count(User.user_id))) == 0
-
-
-@pytest.mark.parametrize("again", ["ada", "ADA", "aDa"])
-def test_a_user_id_is_taken_in_whatever_case(client: FlaskClient, again: str) -> None:
-    assert register(client).status_code == 201
-    assert is_problem(register(client, again), 409)["code"] == "user_id_taken"
-    assert log_in(client).status_code == 200
-
-
-def test_no_mail_address_is_taken_by_somebody_who_merely_names_it(client: FlaskClient) -> None:
-    statuses = [register(client, name, user_email="ada@example.com").status_code for name in ("ada", "eve")]
-    assert statuses == [201, 201]
-
-
-def at_once(app: Flask, *requests: Callable[[FlaskClient], Any]) -> list[int]:
-    """Send all at the same time; the statuses."""
-    statuses = []
-    together = threading.Barrier(len(requests))
-
-    def run(send: Callable[[FlaskClient], Any]) -> None:
-        client = app.test_client()
-        together.wait()
-        statuses.append(send(client).status_code)
-
-    threads = [threading.Thread(target=run, args=(send,)) for send in requests]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(statuses)
-
-
-def test_of_registrations_at_once_one_wins(uri: str, make_example: Callable[..., Flask]) -> None:
-    app = make_example(SQLALCHEMY_DATABASE_URI=uri)
-    assert at_once(app, *[register] * 8) == [201] + [409] * 7
 
 
 @pytest.mark.parametrize("basic", [True, False])
@@ -188,6 +111,62 @@ def test_each_refusal_of_a_token_is_a_problem(
     answer = client.get("/tests/secret", headers=headers)
     assert is_problem(answer, 401)["code"] == code
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_token_that_must_be_of_a_log_in_is_asked_for_in_the_one_shape(app: Flask) -> None:
+    class Guarded(Resource):
+        @jwt_required(fresh=True)
+        def get(self) -> Any:
+            return "in"
+
+    @app.get("/guarded/view")
+    @jwt_required(fresh=True)
+    def view() -> Any:
+        return "in"
+
+    @app.get("/guarded/async")
+    @jwt_required(fresh=True)
+    async def async_view() -> Any:
+        return "in"
+
+    sessions.apis[-1].add_resource(Guarded, "/guarded/resource")
+    person = Person(app.test_client())
+    renewed = person.send("POST", "/user/refresh", token=person.refresh).json["access_token"]
+    for path in ("/guarded/resource", "/guarded/view", "/guarded/async"):
+        assert person.send("GET", path).status_code == 200
+        answer = person.send("GET", path, token=renewed)
+        assert is_problem(answer, 401)["code"] == "token_not_fresh"
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_token_whose_claims_are_refused_is_a_problem(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = Person(client)
+    monkeypatch.setattr(jwt_manager, "_token_verification_callback", lambda _header, _claims: False)
+    answer = person.send("GET", "/tests/secret")
+    assert is_problem(answer, 401)["code"] == "token_invalid"
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_answers_with_tokens_are_kept_by_nobody_on_the_way(person: Person) -> None:
+    answers = [log_in(person.client), person.send("POST", "/user/refresh", token=person.refresh)]
+    assert [answer.headers["Cache-Control"] for answer in answers] == ["no-store", "no-store"]
+
+
+def test_a_log_out_counts_though_others_cannot_be_forgotten(
+    person: Person, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "create trigger keep before delete on ended_sessions begin select raise(abort, 'kept'); end"
+            )
+        )
+        connection.execute(sa.insert(EndedSession).values(sid="old", forget_at=1.0))
+    assert person.send("POST", "/user/logout").status_code == 204
+    assert is_problem(person.send("GET", "/tests/secret"), 401)["code"] == "session_ended"
+    assert "Ended sessions are not forgotten yet" in caplog.text
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer a b", "Token x", "bearer x"])

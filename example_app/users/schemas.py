@@ -13,11 +13,16 @@ from ..fields import Text, UserId
 class EmailAddress(fields.String):
     """Checked for its syntax alone: nobody is asked whether it exists."""
 
+    #: Characters, as RFC 5321 allows.
+    LONGEST = 254
+
     def _deserialize(self, *args: Any, **kwargs: Any) -> Any:
         address = super()._deserialize(*args, **kwargs)
         try:
+            # Measured first: the library takes long over a long one.
+            validate.Length(max=self.LONGEST)(address)
             return validate_email(address, check_deliverability=False).normalized
-        except EmailNotValidError:
+        except (ValidationError, EmailNotValidError):
             raise ValidationError("Not a valid e-mail address.") from None
 
 
@@ -25,7 +30,7 @@ class UserSchema(Schema):
     user_id = UserId(required=True)
     user_email = EmailAddress(
         required=True,
-        validate=validate.Length(max=254),
+        validate=validate.Length(max=EmailAddress.LONGEST),
         metadata={"format": "email", "example": "ada@example.com"},
     )
 

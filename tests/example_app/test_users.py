@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from example_app.extensions import db
-from example_app.users import User
+from example_app.users import User, schemas
 
 from ..world import is_problem
 from .people import at_once, log_in, register
@@ -76,3 +76,24 @@ def test_no_mail_address_is_taken_by_somebody_who_merely_names_it(client: FlaskC
 def test_of_registrations_at_once_one_wins(uri: str, make_example: Callable[..., Flask]) -> None:
     app = make_example(SQLALCHEMY_DATABASE_URI=uri)
     assert at_once(app, *[register] * 8) == [201] + [409] * 7
+
+
+def test_a_long_mail_address_is_refused_before_anybody_looks_into_it(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    look = schemas.validate_email
+    monkeypatch.setattr(
+        schemas, "validate_email", lambda address, **options: seen.append(address) or look(address, **options)
+    )
+    longest = "a" * 64 + "@" + ".".join(["b" * 61] * 3) + ".cc"
+    assert len(longest) == 253
+    for address, status in (
+        (longest, 201),
+        (longest + "c", 201),
+        (longest + "cc", 400),
+        ("a@" * 400_000, 400),
+    ):
+        answer = register(client, f"ada{len(seen)}", user_email=address)
+        assert answer.status_code == status
+    assert seen == [longest, longest + "c"]

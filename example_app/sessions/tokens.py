@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -21,8 +22,11 @@ from .model import EndedSession
 
 Claims = dict[str, Any]
 
-#: In keys that were copied from a manual; no random key has such words.
-_OF_MANUALS = re.compile("change|example|secret|password|insecure", re.IGNORECASE)
+#: What no random key has: words of manuals, the same eight characters twice.
+_OF_MANUALS = re.compile(
+    r"change|replace|example|secret|password|insecure|random|default|signing|develop|qwerty|(.{8}).*\1",
+    re.IGNORECASE,
+)
 _REMEDY = (
     "Run 'flask orbro init' to write instance/application.cfg with a random one, or make one with "
     "python -c 'import secrets; print(secrets.token_urlsafe(48))'."
@@ -37,12 +41,20 @@ def init_tokens(app: Flask) -> None:
     key = app.config.get("JWT_SECRET_KEY")
     if not isinstance(key, str) or not key:
         raise ConfigurationError(f"JWT_SECRET_KEY is missing, or is no text. {_REMEDY}")
-    if len(key) < 32 or len(set(key)) < 10 or _OF_MANUALS.search(key):
+    if _can_be_guessed(key):
         fault = f"JWT_SECRET_KEY can be guessed; take 32 random characters or more. {_REMEDY}"
         if not app.config["WEAK_JWT_KEY_ALLOWED"]:
             raise ConfigurationError(fault)
         app.logger.warning(fault)
     jwt.init_app(app)
+
+
+def _can_be_guessed(key: str) -> bool:
+    """Whether it is too short, or of a kind that people write; what a dice would hardly give."""
+    key = "".join(key.split())  # blanks are no secret
+    steps = [ord(after) - ord(before) for before, after in pairwise(key)]
+    even = any(len(set(steps[at : at + 7])) == 1 for at in range(len(steps) - 6))  # such as abcdefgh
+    return len(key) < 32 or len(set(key)) < 10 or even or _OF_MANUALS.search(key) is not None
 
 
 def start_session(user: User) -> dict[str, str]:

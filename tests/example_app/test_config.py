@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import redis
 from click.testing import CliRunner
 
 from example_app import create_app
+from example_app.sessions.tokens import _can_be_guessed
 from flask_orbro import ConfigurationError
 from flask_orbro.cli import orbro
 from flask_orbro.state import get_state
@@ -158,6 +161,15 @@ def test_without_a_key_for_its_tokens_nothing_starts(instance: Path, key: Any) -
         "0123456789" * 4 + "-change-me",
         "super-secret-super-secret-super-secret",
         "An Example Key, Which Everybody Can Read",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+        "zyxwvutsrqponmlkjihgfedcba9876543210",
+        "12345678901234567890123456789012345678",
+        "qwertyuiopasdfghjklzxcvbnm123456",
+        "development-key-development-key-0",
+        "your-jwt-signing-key-goes-here-ok",
+        "todo-replace-this-with-a-random-key",
+        " " * 22 + "1f3a9c5b7d2e",
+        "1f3a9c5b7d2e" * 3,
     ],
 )
 def test_a_key_that_can_be_guessed_is_refused_in_production_and_warned_about_elsewhere(
@@ -179,6 +191,12 @@ def test_the_key_of_flask_orbro_init_is_good_enough_for_production(instance: Pat
         CliRunner().invoke(orbro, ["init", "--instance-path", str(instance)], catch_exceptions=False)
         with open_app({"ORBRO_ENV": "prod", "PASSWORD_ROUNDS": 4}, instance_path=instance) as app:
             assert len(app.config["JWT_SECRET_KEY"]) == 64
+
+
+def test_no_random_key_is_taken_for_one_that_can_be_guessed(instance: Path) -> None:
+    for make in (secrets.token_hex, secrets.token_urlsafe, lambda: base64.b64encode(os.urandom(32)).decode()):
+        for _ in range(300):
+            assert not _can_be_guessed(make())
 
 
 def test_a_broken_instance_file_is_named_and_not_quoted(instance: Path) -> None:

@@ -18,6 +18,7 @@ from .hello import hello
 from .limits import init_limits
 from .platform import platform
 from .posts import posts
+from .posts.listing import init_listing
 from .sessions import sessions
 from .sessions.tokens import init_tokens
 from .users import users
@@ -44,6 +45,7 @@ def create_app(config: ConfigArgument = None, *, instance_path: str | Path | Non
     init_tokens(app)
     init_passwords(app)
     init_limits(app)
+    init_listing(app)
     init_errors(app)
     api = make_api(app)
     for namespace in (hello, users, sessions, posts, platform, webhooks, health):

@@ -6,13 +6,13 @@ import time
 
 from flask import Flask, current_app, request
 from limits import RateLimitItem, parse_many
-from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
 from flask_orbro import ConfigurationError
 
 from .errors import TooManyAttempts
+from .outage import Outage
 
 _EXTENSION = "example_limits"
 
@@ -32,9 +32,10 @@ class Limits:
         self._per_address = _parse(app, "ATTEMPTS_PER_ADDRESS")
         self._per_account = _parse(app, "ATTEMPTS_PER_ACCOUNT")
         options = app.config["ATTEMPTS_STORAGE_OPTIONS"]
-        shared = storage_from_string(app.config["ATTEMPTS_STORAGE"], wrap_exceptions=True, **options)
+        shared = storage_from_string(app.config["ATTEMPTS_STORAGE"], **options)
         self._shared = MovingWindowRateLimiter(shared)
         self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._outage = Outage("The storage of attempts")
 
     def count(self, address: str, account: str | None) -> None:
         """:raises TooManyAttempts: one that the address may not make does not count for the account."""
@@ -45,10 +46,10 @@ class Limits:
                 self._count(limit, "account", account)
 
     def _count(self, limit: RateLimitItem, *key: str) -> None:
-        try:
-            again_at = self._exceeded(self._shared, limit, *key)
-        except StorageError:
-            again_at = self._exceeded(self._own, limit, *key)
+        again_at = self._outage.ask(
+            lambda: self._exceeded(self._shared, limit, *key),
+            lambda: self._exceeded(self._own, limit, *key),
+        )
         if again_at is not None:
             raise TooManyAttempts("Too many attempts; try again later.", retry_after=again_at - time.time())
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from .extensions import db
 from .posts import Post
-from .posts.pages import forget_pages
+from .posts.listing import forget_pages
 from .users import User
 from .users.passwords import hash_password
 

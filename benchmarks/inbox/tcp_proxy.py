@@ -19,6 +19,8 @@ class TcpProxy:
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        #: How many there have been.
+        self.connections = 0
         self._mode = "forward"
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -66,6 +68,7 @@ class TcpProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             if self._mode == "cut":
                 client.close()
                 continue

@@ -13,8 +13,8 @@ from flask_orbro import NotAllowed, answers_problems, load_body, schema_model, s
 from ..errors import NotFound
 from ..extensions import db
 from ..pages import PageQuerySchema, page_document, page_query
+from .listing import forget_pages, posts_page
 from .model import Post
-from .pages import forget_pages, posts_page
 from .schemas import PostPageSchema, PostSchema
 
 posts = Namespace("posts", "What people write", path="/")

@@ -24,6 +24,13 @@ def log_in(client: FlaskClient, user_id: str = "ada", password: str = PASSWORD, 
     return client.post("/user/auth", json={"user_id": user_id, "user_password": password}, **more)
 
 
+def titles(client: FlaskClient, **query: Any) -> list[str]:
+    """Of a page of the post list."""
+    document = client.get("/posts", query_string=query).json
+    assert document is not None
+    return [post["title"] for post in document["items"]]
+
+
 def at_once(app: Flask, *requests: Callable[[FlaskClient], Any]) -> list[int]:
     """Send all at the same time; the statuses."""
     statuses = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from typing import Any
+
+from marshmallow import Schema, fields, pre_load, validate
 
 from ..fields import Text, UserId
 from ..pages import PageSchema
@@ -19,6 +21,11 @@ class PostSchema(Schema):
         validate=validate.Length(1, 10_000),
         metadata={"example": "The engine weaves algebraical patterns."},
     )
+
+    @pre_load
+    def ignore_id(self, post: dict[str, Any], **_options: Any) -> dict[str, Any]:
+        """So that what was read can be sent back changed; its id is that of the path."""
+        return {name: value for name, value in post.items() if name != "id"}
 
 
 class PostPageSchema(PageSchema):

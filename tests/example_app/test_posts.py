@@ -86,7 +86,7 @@ def test_what_is_not_there_is_404(person: Person, number: str) -> None:
         ("body", "x" * 10_001),
         ("body", "\udcff"),
         ("body", {}),
-        ("id", 7),
+        ("ids", 7),
     ],
 )
 def test_a_bad_member_is_named(person: Person, member: str, value: Any) -> None:
@@ -94,6 +94,15 @@ def test_a_bad_member_is_named(person: Person, member: str, value: Any) -> None:
     for method, path in (("POST", "/posts"), ("PUT", "/post/1")):
         answer = person.send(method, path, json=person.post(**{member: value}))
         assert set(is_problem(answer, 400)["errors"]) == {member}
+
+
+def test_what_was_read_can_be_sent_back_changed(person: Person) -> None:
+    written = person.write("First").json
+    changed = written | {"title": "Second"}
+    assert person.send("PUT", "/post/1", json=changed).json == changed
+    assert person.send("PUT", "/post/1", json=changed | {"id": 7}).json == changed
+    assert person.write("Third", id=1).json["id"] == 2
+    assert person.client.get("/post/1").json == changed
 
 
 def test_any_text_is_kept_as_it_is(uri: str, make_example: Callable[..., Flask]) -> None:

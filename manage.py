@@ -40,8 +40,14 @@ def run(host: str, port: int) -> None:
 def seed() -> None:
     """Add demo accounts and posts, and print the accounts' passwords."""
     with _create_app().app_context():
+        from example_app.database import check_database
         from example_app.seed import seed
+        from flask_orbro import ConfigurationError
 
+        try:
+            check_database()
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from None
         added = False
         for user_id, password in seed():
             added = True

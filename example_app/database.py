@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import cache
 from typing import Any
 
 from alembic import command
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from flask import Flask
 from sqlalchemy import Engine, StaticPool, event
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from flask_orbro import ConfigurationError
 
@@ -45,6 +48,29 @@ def init_database(app: Flask) -> None:
     except ImportError as error:
         raise ConfigurationError(f"SQLALCHEMY_DATABASE_URI needs a driver: {error}.") from None
     migrate.init_app(app)
+
+
+def check_database() -> None:
+    """Look whether the database can be worked with; to be called in an app context.
+
+    :raises ConfigurationError: it is out of reach, or lacks migrations.
+    """
+    name = db.engine.url.render_as_string(hide_password=True)
+    try:
+        revision = MigrationContext.configure(db.session.connection()).get_current_revision()
+    except SQLAlchemyError as error:
+        raise ConfigurationError(f"The database {name} cannot be opened: {_reason(error)}.") from None
+    # One that is not known here is of a newer app, whose migrations come before it is started.
+    if revision is None or revision in _older_revisions():
+        raise ConfigurationError(
+            f"The database {name} lacks migrations. Run them with: python manage.py db upgrade"
+        )
+
+
+@cache
+def _older_revisions() -> set[str]:
+    scripts = ScriptDirectory.from_config(migrate.get_config())
+    return {script.revision for script in scripts.walk_revisions()} - set(scripts.get_heads())
 
 
 def upgrade_database(app: Flask) -> None:

@@ -122,6 +122,22 @@ def test_db_commands_of_a_developer_begin_with_no_migration(
     assert output
 
 
+def test_seed_says_that_migrations_are_missing_in_one_line(
+    start: Start, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["FLASK_MIGRATE_ON_START"] = "false"
+    for uri, says in (
+        (f"sqlite:///{tmp_path}/new.sqlite", "lacks migrations. Run them with: python manage.py db upgrade"),
+        ("postgresql+psycopg://nobody@127.0.0.1:1/x", "cannot be opened"),
+    ):
+        environment["FLASK_SQLALCHEMY_DATABASE_URI"] = uri
+        code, output = manage(start, environment, "seed")
+        assert code == 1
+        assert output.startswith("Error: The database ")
+        assert says in output
+        assert output.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["seed", "routes", "db"])
 def test_commands_say_what_is_wrong_in_one_line(
     start: Start, environment: dict[str, str], command: str

@@ -7,9 +7,11 @@ from typing import Any
 
 import jwt
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from example_app.extensions import db
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
@@ -216,6 +218,25 @@ def test_health_tells_when_the_database_is_gone(make_example: Callable[..., Flas
         SQLALCHEMY_DATABASE_URI="postgresql+psycopg://nobody@127.0.0.1:1/x",
     )
     assert_problem(app.test_client().get("/healthz"), 503)
+
+
+def test_health_tells_when_migrations_are_missing(make_example: Callable[..., Flask]) -> None:
+    app = make_example(MIGRATE_ON_START=False)
+    client, runner = app.test_client(), app.test_cli_runner()
+    assert_problem(client.get("/healthz"), 503)
+    for arguments, status in (
+        (["db", "upgrade", "0001"], 503),
+        (["db", "upgrade"], 200),
+        (["db", "downgrade"], 503),
+        (["db", "upgrade"], 200),
+        (["db", "stamp", "--purge", "head"], 200),
+    ):
+        assert runner.invoke(args=arguments).exit_code == 0
+        assert client.get("/healthz").status_code == status
+    # The migrations of a newer app are run before it is started: the older one goes on until then.
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.text("update alembic_version set version_num = 'of-a-newer-app'"))
+    assert client.get("/healthz").status_code == 200
 
 
 def test_the_descriptor_is_served_and_its_webhooks_exist(installed: Installed) -> None:

@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from .backends import backends, graph
-from .config import ConfigArgument, load_config
+from .config import ConfigArgument, load_config, whole_number
 from .database import init_database, upgrade_database
 from .documentation import make_api
 from .errors import init_errors
@@ -37,7 +37,7 @@ def create_app(config: ConfigArgument = None, *, instance_path: str | Path | Non
     """
     app = Flask(__name__, instance_path=None if instance_path is None else str(instance_path))
     load_config(app, config)
-    proxies = app.config["TRUSTED_PROXIES"]
+    proxies = whole_number(app, "TRUSTED_PROXIES", 0, 10)
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     orbro.init_app(app)
     cache.init_app(app)

@@ -181,6 +181,17 @@ def load_config(app: Flask, config: ConfigArgument = None) -> None:
         app.config.from_mapping({name: given.get(name, value) for name, value in shared.items()})
 
 
+def whole_number(app: Flask, name: str, least: int, most: int) -> int:
+    """A setting that is one.
+
+    :raises ConfigurationError: naming it.
+    """
+    value = app.config[name]
+    if type(value) is not int or not least <= value <= most:
+        raise ConfigurationError(f"{name} must be a whole number from {least} to {most}, not {value!r}.")
+    return value
+
+
 def _with_redis(url: str) -> dict[str, Any]:
     """Have the processes share what they remember and count."""
     # A Redis that hangs must not hang the app.

@@ -8,10 +8,15 @@ from functools import cache
 from flask import Flask, current_app
 from passlib.context import CryptContext
 
+from ..config import whole_number
+
 
 def init_passwords(app: Flask) -> None:
-    """Do at the start what would make the first log-in slower than others."""
-    _nobodys_hash(app.config["PASSWORD_ROUNDS"])
+    """Do at the start what would make the first log-in slower than others.
+
+    :raises ConfigurationError: ``PASSWORD_ROUNDS`` is no number that bcrypt can do in seconds.
+    """
+    _nobodys_hash(whole_number(app, "PASSWORD_ROUNDS", 4, 16))
 
 
 def hash_password(password: str) -> str:

@@ -199,6 +199,22 @@ def test_no_random_key_is_taken_for_one_that_can_be_guessed(instance: Path) -> N
             assert not _can_be_guessed(make())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRUSTED_PROXIES", "1"),
+        ("TRUSTED_PROXIES", -1),
+        ("TRUSTED_PROXIES", True),
+        ("PASSWORD_ROUNDS", 99),
+        ("PASSWORD_ROUNDS", 3),
+        ("PASSWORD_ROUNDS", None),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(instance: Path, name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name} must be a whole number from "):
+        create_app(MEMORY | {name: value}, instance_path=instance)
+
+
 def test_a_broken_instance_file_is_named_and_not_quoted(instance: Path) -> None:
     (instance / "application.cfg").write_text('ORBRO_CLIENT_SECRET = "very-secret')
     with pytest.raises(ConfigurationError, match=r"application\.cfg is not valid: SyntaxError") as caught:

@@ -1,4 +1,4 @@
-"""Accounts, sessions that have ended, and posts."""
+"""The tables of this app: accounts, sessions that have ended, posts, and what deliveries have changed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,18 @@ def upgrade() -> None:
         sa.Column("title", sa.String(200), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
     )
+    op.create_table(
+        "device_change",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("organization_id", sa.String(255), nullable=False),
+        sa.Column("event", sa.String(255), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+    )
+    op.create_index("ix_device_change_organization_id", "device_change", ["organization_id"])
 
 
 def downgrade() -> None:
+    op.drop_table("device_change")
     op.drop_table("posts")
     op.drop_table("ended_sessions")
     op.drop_table("users")

@@ -7,23 +7,16 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .backends import backends, graph
+from . import backends, health, hello, platform, posts, sessions, users, webhooks
 from .config import ConfigArgument, load_config, whole_number
 from .database import init_database, upgrade_database
 from .documentation import make_api
 from .errors import init_errors
 from .extensions import cache, orbro
-from .health import health
-from .hello import hello
 from .limits import init_limits
-from .platform import platform
-from .posts import posts
 from .posts.listing import init_listing
-from .sessions import sessions
 from .sessions.tokens import init_tokens
-from .users import users
 from .users.passwords import init_passwords
-from .webhooks import webhooks
 
 
 def create_app(config: ConfigArgument = None, *, instance_path: str | Path | None = None) -> Flask:
@@ -48,11 +41,11 @@ def create_app(config: ConfigArgument = None, *, instance_path: str | Path | Non
     init_listing(app)
     init_errors(app)
     api = make_api(app)
-    for namespace in (hello, users, sessions, posts, platform, webhooks, health):
-        api.add_namespace(namespace)
+    for part in (hello, users, sessions, posts, platform, webhooks, health):
+        api.add_namespace(part.namespace)
     if app.config["ORBRO_CONNECTIONS"]:
-        for namespace in (backends, graph):
-            api.add_namespace(namespace)
+        api.add_namespace(backends.namespace)
+        api.add_namespace(backends.graph_namespace)
     orbro.init_api(api)
     if app.config["MIGRATE_ON_START"]:
         upgrade_database(app)

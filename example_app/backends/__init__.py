@@ -1,6 +1,6 @@
 """Other back ends that the app talks to, each by a named connection."""
 
-from .graph import graph
-from .views import backends
+from .graph import graph as graph_namespace
+from .views import backends as namespace
 
-__all__ = ["backends", "graph"]
+__all__ = ["graph_namespace", "namespace"]

@@ -1,5 +1,5 @@
 """Whether this process can work."""
 
-from .views import health
+from .views import health as namespace
 
-__all__ = ["health"]
+__all__ = ["namespace"]

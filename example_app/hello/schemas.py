@@ -5,5 +5,5 @@ from __future__ import annotations
 from marshmallow import Schema, fields
 
 
-class MessageSchema(Schema):
+class GreetingSchema(Schema):
     message = fields.String(required=True, metadata={"example": "Hello, ada!"})

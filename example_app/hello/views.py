@@ -9,28 +9,28 @@ from flask_restx import Namespace, Resource
 
 from flask_orbro import answers_problems, schema_model
 
-from .schemas import MessageSchema
+from .schemas import GreetingSchema
 
 hello = Namespace("tests", "Try whether you are logged in", path="/tests")
 
-_message = schema_model(hello, "Message", MessageSchema)
+_greeting = schema_model(hello, "Greeting", GreetingSchema)
 
 
 @hello.route("/hello")
 class Hello(Resource):
     @hello.doc(security=[])
-    @hello.response(200, "A greeting", _message)
+    @hello.response(200, "A greeting", _greeting)
     def get(self) -> Any:
         """Greet anybody"""
-        return MessageSchema().dump({"message": "Hello!"})
+        return GreetingSchema().dump({"message": "Hello!"})
 
 
 @hello.route("/secret")
 class Secret(Resource):
     @hello.doc(security="bearer")
-    @hello.response(200, "A greeting", _message)
+    @hello.response(200, "A greeting", _greeting)
     @answers_problems(401, 503)
     @jwt_required()
     def get(self) -> Any:
         """Greet who has logged in"""
-        return MessageSchema().dump({"message": f"Hello, {current_user.user_id}!"})
+        return GreetingSchema().dump({"message": f"Hello, {current_user.user_id}!"})

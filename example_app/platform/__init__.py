@@ -1,5 +1,5 @@
 """Who calls, in the platform's words, and what the platform says in return."""
 
-from .views import platform
+from .views import platform as namespace
 
-__all__ = ["platform"]
+__all__ = ["namespace"]

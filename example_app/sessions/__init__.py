@@ -1,6 +1,6 @@
 """Logging in and out."""
 
 from .model import EndedSession
-from .views import sessions
+from .views import sessions as namespace
 
-__all__ = ["EndedSession", "sessions"]
+__all__ = ["EndedSession", "namespace"]

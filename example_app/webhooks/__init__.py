@@ -1,6 +1,6 @@
 """What the platform reports."""
 
 from . import handlers as handlers
-from .views import webhooks
+from .views import webhooks as namespace
 
-__all__ = ["webhooks"]
+__all__ = ["namespace"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_orbro import Delivery
 
 from ..extensions import db, orbro
-from .models import DeviceChange
+from .model import DeviceChange
 
 
 @orbro.on("device:device_updated", path="/webhook/events", property="profile_id", value="Fixed.UWB.Anchor")

@@ -9,7 +9,7 @@ from flask_restx import Namespace, Resource
 from flask_orbro import current_delivery, current_organization, schema_model, user_required, webhook_required
 
 from ..extensions import db
-from .models import DeviceChange
+from .model import DeviceChange
 from .schemas import ChangeSchema, DeliveredSchema, DeviceEventSchema
 
 webhooks = Namespace("webhooks", "Called by the platform when something happens", path="/webhook")

@@ -16,7 +16,7 @@ from flask_restx import Resource
 
 from example_app.extensions import db
 from example_app.extensions import jwt as jwt_manager
-from example_app.sessions import EndedSession, sessions
+from example_app.sessions import EndedSession, namespace
 from example_app.users import User
 
 from ..conftest import bearer
@@ -129,7 +129,7 @@ def test_a_token_that_must_be_of_a_log_in_is_asked_for_in_the_one_shape(app: Fla
     async def async_view() -> Any:
         return "in"
 
-    sessions.apis[-1].add_resource(Guarded, "/guarded/resource")
+    namespace.apis[-1].add_resource(Guarded, "/guarded/resource")
     person = Person(app.test_client())
     renewed = person.send("POST", "/user/refresh", token=person.refresh).json["access_token"]
     for path in ("/guarded/resource", "/guarded/view", "/guarded/async"):

@@ -75,7 +75,7 @@ def routes(arguments: tuple[str, ...]) -> None:
 @click.option("--platform-port", default=0, type=_PORT, help="Of the simulator; a free one by default.")
 def demo(once: bool, port: int, platform_port: int) -> None:
     """Run the simulated platform and the example app, and show what they do."""
-    from example_app.demo import demo
+    from demo import demo
 
     sys.exit(demo(once=once, port=port, platform_port=platform_port))
 

@@ -16,7 +16,7 @@ import httpx2
 from .processes import Child, Children, DemoError, Stopped, children, free_ports
 from .tour import ORGANIZATION, Tour
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
+PROJECT = Path(__file__).resolve().parent.parent
 #: Of the developer's own set-up, which has no say in the demo.
 _FOREIGN_PREFIXES = ("FLASK_", "ORBRO_")
 _FOREIGN = {"SERVICE_ENV", "ENV", "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY"}

@@ -73,7 +73,7 @@ class Tour:
         self._step("POST /user/auth, HTTP Basic", 200, ada.log_in)
         self._step("GET /tests/secret, her token", 200, ada.secret)
         self._step("POST /posts", 201, ada.write, "First")
-        self._step("GET /posts, shows it and remembers", 200, ada.sees, "First")
+        self._step("GET /posts, shows it", 200, ada.sees, "First")
         self._step("PUT the post", 200, ada.change, "Second")
         self._step("GET /posts, shows the change", 200, ada.sees, "Second")
         self._step("POST /user/logout", 204, ada.log_out)

@@ -97,6 +97,8 @@ class Defaults:
     #: How many entries memory may hold; a page of long posts has about a megabyte.
     CACHE_THRESHOLD = 64
 
+    # Swagger UI opens with all operations to be seen.
+    SWAGGER_UI_DOC_EXPANSION = "list"
     # A valid document has no dangling references, and errors have the one shape.
     RESTX_INCLUDE_ALL_MODELS = True
     RESTX_MASK_SWAGGER = False

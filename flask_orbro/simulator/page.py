@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import render_template_string
 
+from .backends import entra_token
 from .errors import SimulatorError
 from .platform import Platform
 
@@ -41,6 +42,8 @@ def tokens_page(platform: Platform, organization: str, origin: str, app_url: str
         ("orbroConnectApp", platform.connect_token(organization), ""),
         ("orbroOpenApi", platform.open_api_token(), ""),
         ("orbroWebhook", *_webhook_token(platform, organization, app_url)),
+        # Not of the platform: for the stand-in of an Entra sidecar.
+        ("entra", entra_token(platform, organization), ""),
     ]
     return render_template_string(_PAGE, organization=organization, origin=origin, tokens=tokens)
 

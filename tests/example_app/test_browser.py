@@ -21,6 +21,7 @@ from ..conftest import CLIENT_ID
 from .conftest import PROJECT
 from .people import PASSWORD
 from .swagger_page import SwaggerPage
+from .test_backends import stand_ins
 
 IMAGES = PROJECT / "docs" / "images"
 ADA = {"user_id": "ada", "user_email": "ada@example.com", "user_password": PASSWORD}
@@ -30,6 +31,7 @@ CREDENTIALS = {
     "orbroOpenApi": ("GET", "/platform/open"),
     "orbroWebhook": ("POST", "/webhook/device"),
     "bearer": ("GET", "/tests/secret"),
+    "entra": ("GET", "/graph/profile"),
     "Basic authorization": ("POST", "/user/auth"),
 }
 
@@ -68,7 +70,7 @@ def docs(
     simulator: SimulatorServer,
 ) -> Iterator[SwaggerPage]:
     """Of an app that ``acme`` has installed."""
-    url = serving(make_example())
+    url = serving(make_example(**stand_ins(simulator)))
     assert simulator.platform.install(url, "acme", client_id=CLIENT_ID).ok
     docs = SwaggerPage(page, url)
     yield docs
@@ -93,7 +95,7 @@ def test_authorize_explains_every_credential(docs: SwaggerPage) -> None:
     docs.open_dialog()
     for name in CREDENTIALS:
         assert len(docs.form(name).locator(".markdown").inner_text().split()) > 8
-    docs.form("Basic authorization").scroll_into_view_if_needed()
+    docs.form("bearer").evaluate("form => form.scrollIntoView()")
     picture(docs.page, "authorize")
 
 

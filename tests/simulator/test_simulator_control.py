@@ -60,7 +60,7 @@ def test_the_page_of_tokens_is_marked_and_its_tokens_are_good(server, control, i
     assert "For development only" in answer.text
     assert f"http://acme.{server.platform_host}" in answer.text
     shown = dict(re.findall(r'<code id="(\w+)">Bearer ([\w.-]+)</code>', answer.text))
-    assert set(shown) == {"orbroUser", "orbroConnectApp", "orbroOpenApi", "orbroWebhook"}
+    assert set(shown) == {"orbroUser", "orbroConnectApp", "orbroOpenApi", "orbroWebhook", "entra"}
     platform = server.platform
     acme = platform.organization("acme")
     assert platform.check_user_token(acme, shown["orbroUser"])
@@ -72,7 +72,7 @@ def test_the_page_of_tokens_is_marked_and_its_tokens_are_good(server, control, i
 
 def test_the_page_of_tokens_tells_what_is_missing_before_the_install(control):
     shown = control("GET", "/simulator/tokens").text
-    assert shown.count("<code") == 3
+    assert shown.count("<code") == 4
     assert "acme" in shown.partition("orbroWebhook")[2]
 
 

@@ -72,6 +72,8 @@ class SwaggerPage:
         block = self.operation(method, path)
         if body is not None:
             block.locator("textarea.body-param__text").fill(json.dumps(body))
+        if (clear := block.locator(".btn-clear")).count():
+            clear.click()  # else the answer before this one is what is found first
         for name, value in parameters.items():
             block.locator(f'tr[data-param-name="{name}"] input').fill(value)
         with self.page.expect_response(lambda answer: answer.request.method == method) as waiting:

@@ -32,7 +32,7 @@ CALLS, CALLERS = 10_000, 32
 #: Calls by each caller before anything is measured: connections, code and caches are warm then.
 WARM = 10
 #: How long the platform is gone, in seconds.
-GONE = 2.0
+GONE = 4.0
 #: ``ORBRO_CALL_BUDGET`` of the app, in seconds.
 BUDGET = 5.0
 WAYS = ("threads", "event loop")

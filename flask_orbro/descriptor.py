@@ -53,7 +53,7 @@ class Registration:
 def read_descriptor(path: Path) -> Descriptor:
     """Read and check a descriptor file. Where it names no ``lifecycle``, the usual paths are taken.
 
-    :raises DescriptorError: naming the file and the member at fault.
+    :raises DescriptorError: naming the file and the member at fault; its notes are all :func:`faults`.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -69,7 +69,10 @@ def read_descriptor(path: Path) -> Descriptor:
     try:
         return check_descriptor(document, str(path))
     except DescriptorError as error:
-        raise DescriptorError(f"The app descriptor {path} is not valid: {error}") from None
+        invalid = DescriptorError(f"The app descriptor {path} is not valid: {error}")
+        for fault in faults(document):
+            invalid.add_note(fault)
+        raise invalid from None
 
 
 def check_descriptor(document: Any, name: str = "connect.json") -> Descriptor:

@@ -33,8 +33,7 @@
                 ├── ConnectionRateLimited   503   it answered 429
                 └── ConnectionMisconfigured 502   its credentials, or where it leads, are wrong
 
-The classes below :class:`ProblemError` are HTTP exceptions, so a Flask view, a flask-restx Resource and an
-async view answer them alike, in debug, testing and production.
+Those below :class:`ProblemError` are HTTP exceptions: every kind of view answers them alike, debugged or not.
 """
 
 from __future__ import annotations
@@ -47,6 +46,7 @@ from contextlib import contextmanager
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
+from click import ClickException
 from werkzeug.exceptions import HTTPException
 
 from .problem import PROBLEM_JSON, problem
@@ -56,8 +56,8 @@ class OrbroError(Exception):
     """Base of every error of this library."""
 
 
-class ConfigurationError(OrbroError):
-    """A setting is missing or wrong. The message names the key, the fault and the remedy."""
+class ConfigurationError(OrbroError, ClickException):
+    """A setting is missing or wrong: the key, the fault and the remedy. A command ends with that sentence."""
 
 
 class DescriptorError(ConfigurationError):

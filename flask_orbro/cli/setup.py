@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 from flask import current_app
-from flask.cli import with_appcontext
+from flask.cli import ScriptInfo, with_appcontext
 
 from ..api.descriptor import file_drift, served_descriptor
 from ..config import INSTANCE_FILE
@@ -72,14 +72,17 @@ def init(instance_path: Path) -> None:
 @click.option(
     "--check", is_flag=True, help="Say what is wrong with it, and where the file is behind the code."
 )
-@with_appcontext
-def descriptor(check: bool) -> None:
+@click.pass_context
+def descriptor(context: click.Context, check: bool) -> None:
     """Print the app descriptor as it is served."""
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
     try:
+        app = context.ensure_object(ScriptInfo).load_app()
         document = served_descriptor(app)
     except DescriptorError as error:
-        raise click.ClickException(str(error)) from None
+        # The app does not start with such a file, and --check is there to say all that is wrong with it.
+        for fault in getattr(error, "__notes__", ()) if check else ():
+            click.echo(f"Fault: {fault}")
+        raise
     if not check:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return

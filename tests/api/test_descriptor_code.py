@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from flask import Flask
+from flask.cli import ScriptInfo
 from flask_restx import Api, Resource
 
 from flask_orbro import DescriptorError, OrbroConnect, webhook_required
@@ -199,6 +200,23 @@ def test_every_fault_is_named_with_its_path(make: Callable[..., Flask]) -> None:
     ):
         assert f"Fault: {path}" in result.output
     assert "The descriptor has 7 faults." in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "faults"), [(["--check"], ["$.id", "$.modules.webhooks[0]", "$.name"]), ([], [])]
+)
+def test_every_fault_is_named_where_the_app_does_not_start(
+    make: Callable[..., Flask], arguments: list[str], faults: list[str]
+) -> None:
+    def create_app() -> Flask:
+        return make(OrbroConnect(), id="", name=7, webhooks=[{"callback_api": "/a"}])
+
+    result = CliRunner().invoke(commands, ["descriptor", *arguments], obj=ScriptInfo(create_app=create_app))
+    *found, said = result.output.splitlines()
+    assert [line.removeprefix("Fault: ").partition(": ")[0] for line in found] == faults
+    assert said.startswith("Error: The app descriptor ")
+    assert "connect.json is not valid: 'id' is required" in said
+    assert result.exit_code == 1
 
 
 def test_drift_against_the_file_is_shown(make: Callable[..., Flask]) -> None:

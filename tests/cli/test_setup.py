@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
@@ -175,7 +175,9 @@ def test_without_init_app_the_command_explains_itself() -> None:
     assert "init_app" in str(result.exception) + result.output
 
 
-def test_the_command_is_there_for_every_flask_app(tmp_path: Path) -> None:
+@pytest.fixture
+def small(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``flask --app small …`` beside the smallest app there is, as a person does."""
     (tmp_path / "connect.json").write_text(json.dumps(DESCRIPTOR))
     (tmp_path / "small.py").write_text(
         "from flask import Flask\nfrom flask_orbro import OrbroConnect\n"
@@ -183,16 +185,56 @@ def test_the_command_is_there_for_every_flask_app(tmp_path: Path) -> None:
     )
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_ENV")}
 
-    def flask(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "flask", "--app", "small", "orbro", *arguments]
+    def flask(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flask", "--app", "small", *arguments]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
 
-    missing = flask("descriptor")
-    assert missing.returncode != 0
-    assert "ORBRO_CLIENT_ID is missing" in missing.stderr
-    assert flask("init").returncode == 0
+    return flask
+
+
+def test_the_command_is_there_for_every_flask_app(
+    tmp_path: Path, small: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    assert small("orbro", "init").returncode == 0
     assert (tmp_path / "instance" / FILE).is_file()
-    shown = flask("descriptor")
+    shown = small("orbro", "descriptor")
     assert (json.loads(shown.stdout), shown.stderr) == (DESCRIPTOR, "")
+
+
+@pytest.mark.parametrize("arguments", [("run", "--port", "0"), ("orbro", "organizations")])
+@pytest.mark.parametrize(
+    ("instance", "file", "says"),
+    [
+        (None, "{}", "ORBRO_CLIENT_ID is missing"),
+        ("ORBRO_CLIENT_ID = ", "{}", "application.cfg, line 1 is not valid"),
+        ("", None, "cannot be read: No such file"),
+        ("", "{", "is not valid JSON: "),
+        ("", '{"name": "no id"}', "is not valid: 'id' is required"),
+    ],
+)
+def test_an_app_that_cannot_start_says_why_in_one_sentence(
+    tmp_path: Path,
+    small: Callable[..., subprocess.CompletedProcess[str]],
+    arguments: tuple[str, ...],
+    instance: str | None,
+    file: str | None,
+    says: str,
+) -> None:
+    (tmp_path / "instance").mkdir()
+    if instance is not None:
+        keys = 'ORBRO_CLIENT_ID = "c"\nORBRO_CLIENT_SECRET = "s"\n'
+        (tmp_path / "instance" / FILE).write_text(instance or keys)
+    if file is None:
+        (tmp_path / "connect.json").unlink()
+    else:
+        (tmp_path / "connect.json").write_text(file)
+    ended = small(*arguments)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    [said] = [
+        line for line in ended.stderr.splitlines() if "WARNING" not in line and "encrypted with" not in line
+    ]
+    assert said.startswith("Error: ")
+    assert says in said

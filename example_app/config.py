@@ -228,4 +228,4 @@ def _environment(name: str) -> type:
 def _platform_environment(given: Mapping[str, Any]) -> str:
     """Found as the extension finds it, so that both mean the same environment."""
     variables = (os.environ.get(name) for name in ("ORBRO_ENV", "SERVICE_ENV", "ENV"))
-    return next((str(name) for name in (given.get("ORBRO_ENV"), *variables) if name), "dev")
+    return next((str(name).lower() for name in (given.get("ORBRO_ENV"), *variables) if name), "dev")

@@ -30,6 +30,12 @@ def one_of(*words: str) -> Callable[[Any], str]:
     return check
 
 
+def environment(*names: str) -> Callable[[Any], str]:
+    """One of the platform's environments, in whatever case."""
+    known = one_of(*names)
+    return lambda value: known(value.lower() if isinstance(value, str) else value)
+
+
 def host(value: Any) -> str:
     """A host name, with a port where it needs one; no scheme, no path."""
     name = text(value).lower()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .checks import host, keys, mapping, number, one_of, path_on_app, switch, text, whole
+from .checks import environment, host, keys, mapping, number, one_of, path_on_app, switch, text, whole
 from .protocol import HOSTS
 
 INSTANCE_FILE = "application.cfg"
@@ -32,7 +32,7 @@ class Config:
     open_api_token: str | None = _setting(
         None, text, "Open API token of the developer's own organization.", secret=True
     )
-    env: str = _setting("dev", one_of(*HOSTS), "`dev`, `stg` or `prod`; decides the host.")
+    env: str = _setting("dev", environment(*HOSTS), "`dev`, `stg` or `prod`; decides the host.")
     platform_host: str = _setting(None, host, "Overrides the environment's host; a port is allowed.")
     platform_scheme: str = _setting(
         "https", one_of("https", "http"), "`http` for loopback and `*.localhost` alone."

@@ -102,6 +102,11 @@ def test_the_environment_comes_from_the_first_that_names_one(tmp_path: Path) -> 
     assert found(tmp_path, environ={"ENV": "", "SERVICE_ENV": "stg"}).env == "stg"
 
 
+def test_an_environment_may_be_written_in_capitals_as_the_old_sdk_took_it(tmp_path: Path) -> None:
+    assert found(tmp_path, environ={"ENV": "PROD"}).platform_host == "orbro.io"
+    assert found(tmp_path, arguments={"env": "Stg"}).env == "stg"
+
+
 @pytest.mark.parametrize("name", ["ORBRO_ENV", "SERVICE_ENV", "ENV"])
 def test_an_unknown_environment_is_named_with_the_known_ones(tmp_path: Path, name: str) -> None:
     said = complaint(tmp_path, environ={name: "production"})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from flask.cli import AppGroup
 
+from ..errors import ProblemError
 from ..simulator.cli import simulate, simulator
 from ..state import get_state
 from .connections import connections
@@ -13,7 +16,18 @@ from .keys import print_new_key, rotate_keys
 from .organizations import erase, organizations
 from .setup import descriptor, init, upgrade_database
 
-orbro = AppGroup("orbro", help="Set up, try out and look after a Connect app.")
+
+class Commands(AppGroup):
+    """Ends with a sentence where a request would be answered with a problem document."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProblemError as error:
+            raise click.ClickException(str(error.__cause__ or error.detail)) from None
+
+
+orbro = Commands("orbro", help="Set up, try out and look after a Connect app.")
 for command in (
     init,
     upgrade_database,

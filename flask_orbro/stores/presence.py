@@ -9,6 +9,7 @@ from collections.abc import Callable
 from cachetools import TTLCache
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..errors import ServiceUnavailable
 from ..logs import get_logger
 from .organizations import OrganizationStore
 
@@ -42,5 +43,5 @@ class Presence:
             self._written[organization_id] = True
         try:
             self._store.saw(organization_id, self._clock())
-        except SQLAlchemyError:
+        except (SQLAlchemyError, ServiceUnavailable):
             logger.warning("That %s was seen could not be written.", organization_id, exc_info=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -10,6 +11,11 @@ from typing import Any, TypeVar
 from sqlalchemy import false, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm import Session
+
+from ..errors import ConfigurationError, ServiceUnavailable
+from ..logs import get_logger
+
+logger = get_logger(__name__)
 
 SessionFactory = Callable[[], Session]
 
@@ -24,6 +30,14 @@ class Conflict(Exception):
 
 
 _WORTH_ANOTHER_TRY = (Conflict, IntegrityError, OperationalError)
+#: How databases say that a table or a column is not there: SQLSTATE of PostgreSQL and of others, MariaDB's
+#: own numbers, SQLite's words.
+_LACKING_CODES = {"42P01", "42703", "42S02", "42S22", 1146, 1054}
+_LACKING_WORDS = re.compile("no such (table|column)|has no column named")
+_OUTDATED = (
+    "The database lacks a table or a column of this version. Run 'flask orbro upgrade-database', or "
+    "'flask db upgrade' where the app has migrations of its own."
+)
 
 T = TypeVar("T")
 
@@ -33,6 +47,7 @@ def in_transaction(sessions: SessionFactory, work: Callable[[Session], T]) -> T:
     where the server has dropped the connection.
 
     :raises sqlalchemy.exc.OperationalError: where the database is out of reach, or stays busy.
+    :raises ServiceUnavailable: at once, where it was not brought up to date; the log says so.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -41,11 +56,25 @@ def in_transaction(sessions: SessionFactory, work: Callable[[Session], T]) -> T:
         except (Conflict, StatementError) as error:
             if isinstance(error, StatementError):
                 error.hide_parameters = True  # they hold secrets, and errors are logged
+            _refuse_outdated(error)
             dropped = isinstance(error, DBAPIError) and error.connection_invalidated
             if attempt == ATTEMPTS - 1 or not (dropped or isinstance(error, _WORTH_ANOTHER_TRY)):
                 raise
             time.sleep(0.005 * 2 ** min(attempt, 5))
     raise AssertionError("unreachable")
+
+
+def _refuse_outdated(error: Exception) -> None:
+    """:raises ServiceUnavailable: where a person has to do something before another try can help."""
+    if not isinstance(error, DBAPIError):
+        return
+    codes = [getattr(error.orig, name, None) for name in ("sqlstate", "pgcode")]
+    codes += getattr(error.orig, "args", ())[:1]
+    if _LACKING_CODES.intersection(codes) or _LACKING_WORDS.search(str(error.orig)):
+        logger.error("%s (%s)", _OUTDATED, str(error.orig).partition("\n")[0])
+        raise ServiceUnavailable(
+            "The app's database is not up to date.", reason="database_outdated", retry_after=60
+        ) from ConfigurationError(_OUTDATED)
 
 
 def leased(

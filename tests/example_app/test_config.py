@@ -39,7 +39,7 @@ def write_settings(instance: Path, **settings: Any) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "migrates"),
-    [(None, True), ("dev", True), ("stg", False), ("prod", False)],
+    [(None, True), ("dev", True), ("stg", False), ("prod", False), ("PROD", False)],
 )
 def test_orbro_env_chooses_the_environment(
     instance: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, migrates: bool
@@ -50,7 +50,7 @@ def test_orbro_env_chooses_the_environment(
         assert app.config["MIGRATE_ON_START"] is migrates
         assert not app.testing
         assert not app.debug
-        assert get_state(app).config.env == (variable or "dev")
+        assert get_state(app).config.env == (variable or "dev").lower()
 
 
 def test_the_environment_of_the_instance_file_counts_for_app_and_extension_alike(instance: Path) -> None:

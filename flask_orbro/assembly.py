@@ -170,7 +170,7 @@ def assemble(
     )
     state = OrbroState(
         config=config,
-        descriptor=read_descriptor(_descriptor_path(app, config)),
+        descriptor=read_descriptor(_descriptor_path(app, config), config.base_url),
         models=models,
         http=http,
         loop_thread=loop_thread,

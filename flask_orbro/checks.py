@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_BASE_URL = re.compile(r"https?://[^/?#\s@]+(/[^?#\s]*)?")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?", re.ASCII)
 
 
@@ -89,6 +90,13 @@ def path_on_app(value: Any) -> str:
     if not path.startswith("/") or path.startswith("//") or any(c in path for c in "?#<>\\"):
         raise ValueError(f"must be a path such as /connect.json, not {value!r}")
     return path
+
+
+def base_url(value: Any) -> str:
+    url = text(value)
+    if not _BASE_URL.fullmatch(url):
+        raise ValueError(f"must be a URL such as https://app.example, not {value!r}")
+    return url
 
 
 def keys(value: Any) -> tuple[bytes, ...]:

@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .checks import environment, host, keys, mapping, number, one_of, path_on_app, switch, text, whole
+from .checks import (
+    base_url,
+    environment,
+    host,
+    keys,
+    mapping,
+    number,
+    one_of,
+    path_on_app,
+    switch,
+    text,
+    whole,
+)
 from .protocol import HOSTS
 
 INSTANCE_FILE = "application.cfg"
@@ -49,6 +61,9 @@ class Config:
     )
     descriptor_url: str = _setting(
         "/connect.json", path_on_app, "The path at which the descriptor is served."
+    )
+    base_url: str | None = _setting(
+        None, base_url, "The app's public URL, in place of the descriptor's `baseUrl`."
     )
     redis_url: str | None = _setting(
         None, text, "Redis for tokens and verdicts; without it, or with `memory://`: memory.", secret=True

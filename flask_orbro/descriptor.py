@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from .checks import is_loopback
 from .errors import DescriptorError
 
 LIFECYCLE_EVENTS = ("installed", "uninstalled", "enabled", "disabled")
@@ -50,9 +52,10 @@ class Registration:
     place: str = field(compare=False)
 
 
-def read_descriptor(path: Path) -> Descriptor:
+def read_descriptor(path: Path, base_url: str | None = None) -> Descriptor:
     """Read and check a descriptor file. Where it names no ``lifecycle``, the usual paths are taken.
 
+    :param base_url: in place of the file's ``baseUrl``.
     :raises DescriptorError: naming the file and the member at fault; its notes are all :func:`faults`.
     """
     try:
@@ -66,6 +69,7 @@ def read_descriptor(path: Path) -> Descriptor:
         raise DescriptorError(f"The app descriptor {path} is not valid JSON: {error}.") from None
     if isinstance(document, dict):
         document.setdefault("lifecycle", {name: f"/{name}" for name in LIFECYCLE_EVENTS})
+        _move(document, base_url)
     try:
         return check_descriptor(document, str(path))
     except DescriptorError as error:
@@ -73,6 +77,32 @@ def read_descriptor(path: Path) -> Descriptor:
         for fault in faults(document):
             invalid.add_note(fault)
         raise invalid from None
+
+
+def _move(document: dict[str, Any], base_url: str | None) -> None:
+    """Put another ``baseUrl`` into a document; its webhooks on the one before move along."""
+    before = document.get("baseUrl")
+    if base_url is None:
+        return
+    document["baseUrl"] = base_url
+    for _, entry in _webhooks_of(document):
+        if isinstance(entry.get("callback_api"), str):
+            entry["callback_api"] = _path_below(before, entry["callback_api"])
+
+
+def base_url_fault(descriptor: Descriptor) -> str | None:
+    """What keeps the platform from calling the app, or from doing so safely; as :func:`faults` says it."""
+    base = descriptor.document.get("baseUrl")
+    try:
+        url = urlsplit(base if isinstance(base, str) else "")
+        loopback = is_loopback(url.hostname or "")
+    except ValueError:
+        return None  # the schema says so
+    if loopback:
+        return f"$.baseUrl: {base} is this machine alone: set ORBRO_BASE_URL to the app's public URL"
+    if url.scheme == "http":
+        return f"$.baseUrl: {base} is not https: secrets and tokens would travel in clear"
+    return None
 
 
 def check_descriptor(document: Any, name: str = "connect.json") -> Descriptor:
@@ -166,19 +196,29 @@ def faults(document: Any) -> list[str]:
 
 def _file_webhooks(descriptor: Descriptor) -> list[tuple[str, Registration, dict[str, Any]]]:
     """The webhooks of the file: where each stands, what it says, and how."""
-    modules, base = descriptor.document.get("modules"), descriptor.document.get("baseUrl")
-    hooks = modules.get("webhooks") if isinstance(modules, dict) else None
+    base = descriptor.document.get("baseUrl")
     return [
         (f"{descriptor.name}: modules.webhooks[{index}]", _read_webhook(entry, base), entry)
-        for index, entry in enumerate(hooks if isinstance(hooks, list) else ())
-        if isinstance(entry, dict)
+        for index, entry in _webhooks_of(descriptor.document)
     ]
 
 
-def _read_webhook(entry: Mapping[str, Any], base: Any) -> Registration:
-    callback = str(entry.get("callback_api"))
+def _webhooks_of(document: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """The webhooks that a document lists, each with its place there."""
+    modules = document.get("modules")
+    hooks = modules.get("webhooks") if isinstance(modules, dict) else None
+    listed = hooks if isinstance(hooks, list) else []
+    return [(index, hook) for index, hook in enumerate(listed) if isinstance(hook, dict)]
+
+
+def _path_below(base: Any, url: str) -> str:
+    """The path of a URL on a base; as it stands where it is elsewhere."""
     prefix = base.rstrip("/") if isinstance(base, str) else ""
-    path = callback.removeprefix(prefix) if callback.startswith(f"{prefix}/") else callback
+    return url.removeprefix(prefix) if url.startswith(f"{prefix}/") else url
+
+
+def _read_webhook(entry: Mapping[str, Any], base: Any) -> Registration:
+    path = _path_below(base, str(entry.get("callback_api")))
     value = entry.get("value")
     # Whatever stands in the file must be comparable, and is shown as it stands.
     value = value if isinstance(value, str | int | float | None) else json.dumps(value)

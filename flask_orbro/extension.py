@@ -107,7 +107,7 @@ class OrbroConnect(Outbound):
         self._apps.add(app)
         init_problems(app)
         redact_client_logs()
-        warn_of_relaxations(config, state.connections.definitions)
+        warn_of_relaxations(config, state.descriptor, state.connections.definitions)
 
     def init_api(self, api: Api, app: Flask | None = None) -> None:
         """Give a flask-restx API the security definitions, the lifecycle's documentation and problem details.

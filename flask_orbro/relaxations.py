@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 from .config import Config
 from .connections import ConnectionDefinition
+from .descriptor import Descriptor, base_url_fault
 from .logs import get_logger
 
 logger = get_logger(__name__)
 
 
-def warn_of_relaxations(config: Config, connections: Mapping[str, ConnectionDefinition]) -> None:
-    """Log a warning for each setting that relaxes security; nothing in ``dev``."""
+def warn_of_relaxations(
+    config: Config, descriptor: Descriptor, connections: Mapping[str, ConnectionDefinition]
+) -> None:
+    """Log a warning for each setting that relaxes security, or cannot be meant; nothing in ``dev``."""
     if config.env == "dev":
         return
     if config.install_proof == "none":
@@ -25,6 +28,8 @@ def warn_of_relaxations(config: Config, connections: Mapping[str, ConnectionDefi
         logger.warning("ORBRO_WEBHOOK_REQUIRE_EXP is off: a captured webhook token never expires.")
     if config.platform_scheme == "http":
         logger.warning("ORBRO_PLATFORM_SCHEME is 'http': credentials travel in clear.")
+    if fault := base_url_fault(descriptor):
+        logger.warning("%s: %s.", descriptor.name, fault)
     for name, definition in connections.items():
         for relaxation in definition.relaxations:
             logger.warning("The connection '%s': %s.", name, relaxation)

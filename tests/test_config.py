@@ -156,8 +156,9 @@ def test_numbers_from_flasks_loader_stay_numbers(tmp_path: Path, monkeypatch: py
      ("VERDICT_TTL", float("inf")), ("VERDICT_TTL", 10**400), ("POOL_SIZE", 1.5), ("POOL_SIZE", 0),
      ("SWEEPER", "yes"), ("SWEEPER", 1), ("INSTALL_PROOF", "nobody"), ("INSTALL_PROOF", []),
      ("PLATFORM_SCHEME", "HTTP"), ("ENV", "production"), ("DESCRIPTOR_URL", "connect.json"),
-     ("DESCRIPTOR_URL", "//evil.example"), ("DESCRIPTOR_URL", "/<x>"), ("CLIENT_ID", "a\nb"),
-     ("CLIENT_ID", " a"), ("CLIENT_ID", "é"), ("CLIENT_ID", b"bytes"), ("CLIENT_ID", "x" * 5000)],
+     ("DESCRIPTOR_URL", "//evil.example"), ("BASE_URL", "app.example"), ("BASE_URL", "ftp://a"),
+     ("BASE_URL", "https://a?b"), ("BASE_URL", "https://me:word@a"), ("DESCRIPTOR_URL", "/<x>"),
+     ("CLIENT_ID", "a\nb"), ("CLIENT_ID", " a"), ("CLIENT_ID", "é"), ("CLIENT_ID", b"bytes"), ("CLIENT_ID", "x" * 5000)],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_key_and_place(tmp_path: Path, key: str, value: Any) -> None:
     said = complaint(tmp_path, {f"ORBRO_{key}": value})

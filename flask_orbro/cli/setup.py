@@ -14,10 +14,10 @@ from flask.cli import ScriptInfo, with_appcontext
 from ..api.descriptor import file_drift, served_descriptor
 from ..config import INSTANCE_FILE
 from ..crypto import new_key
-from ..descriptor import faults
+from ..descriptor import base_url_fault, faults
 from ..errors import DescriptorError
 from ..migrations import make_tables
-from ..state import get_state
+from ..state import OrbroState, get_state
 
 _TEMPLATE = """\
 # Secrets of this app. Keep this file out of version control.
@@ -32,6 +32,9 @@ ORBRO_CLIENT_SECRET = "{client_secret}"
 # Encrypts what organizations share with this app, in its database. Without it, all of them have to
 # install the app again: keep a copy, but not beside one of the database. 'flask orbro rotate-keys'.
 ORBRO_ENCRYPTION_KEYS = ["{encryption_key}"]
+
+# The app's public URL, in place of the baseUrl of connect.json.
+# ORBRO_BASE_URL = "https://app.example"
 
 # Only for calls with the Open API token of your own organization.
 # ORBRO_OPEN_API_TOKEN = ""
@@ -88,12 +91,18 @@ def descriptor(context: click.Context, check: bool) -> None:
         return
     for sentence in file_drift(app):
         click.echo(f"Drift: {sentence}")
-    found = faults(document)
+    found = faults(document) + _unreachable(get_state(app))
     for fault in found:
         click.echo(f"Fault: {fault}")
     if found:
         raise click.ClickException(f"The descriptor has {len(found)} faults.")
     click.echo("The descriptor is valid.")
+
+
+def _unreachable(state: OrbroState) -> list[str]:
+    """On a developer's machine the platform is simulated there too."""
+    fault = None if state.config.env == "dev" else base_url_fault(state.descriptor)
+    return [] if fault is None else [fault]
 
 
 @click.command("upgrade-database")

@@ -259,3 +259,50 @@ def test_the_schema_is_a_schema_and_takes_what_is_usual() -> None:
     Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
     assert faults(DESCRIPTOR) == []
     assert faults([]) == ["$: [] is not of type 'object'"]
+
+
+# The base URL, which differs from one deployment to the other.
+
+
+def test_a_base_url_in_the_settings_moves_everything_of_the_file_and_the_code(
+    make: Callable[..., Flask], settings: dict[str, Any]
+) -> None:
+    settings["ORBRO_BASE_URL"] = "https://public.example"
+    orbro = OrbroConnect()
+    orbro.on("a", path="/a")(lambda delivery: None)
+    elsewhere = {"event_name": "y", "callback_api": "https://other.example/y"}
+    in_file = [A, {"event_name": "z", "callback_api": "/z"}, elsewhere]
+    app = make(orbro, webhooks=in_file)
+    document = served(app)
+    assert document["baseUrl"] == "https://public.example"
+    assert document["modules"]["webhooks"] == [
+        {"event_name": "a", "callback_api": "https://public.example/a"},
+        {"event_name": "z", "callback_api": "https://public.example/z"},
+        elsewhere,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("base", "fault"),
+    [
+        ("http://127.0.0.1:5000", "is this machine alone"),
+        ("https://localhost", "is this machine alone"),
+        ("http://app.example", "is not https"),
+        (BASE, None),
+    ],
+)
+@pytest.mark.parametrize("env", ["dev", "stg", "prod"])
+def test_a_base_url_that_the_platform_cannot_use_is_told_of_outside_dev(
+    make: Callable[..., Flask],
+    settings: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    env: str,
+    base: str,
+    fault: str | None,
+) -> None:
+    settings["ORBRO_ENV"] = env
+    checked = run(make(OrbroConnect(), baseUrl=base), "--check")
+    is_told = fault is not None and env != "dev"
+    assert checked.exit_code == int(is_told)
+    for said in (checked.output, caplog.text):
+        assert (f"$.baseUrl: {base} {fault}" in said) is is_told

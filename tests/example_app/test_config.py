@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -223,15 +224,23 @@ def test_a_broken_instance_file_is_named_and_not_quoted(instance: Path) -> None:
     assert caught.value.__suppress_context__
 
 
-def test_the_example_of_the_instance_file_is_valid_and_complete(instance: Path) -> None:
+def test_the_example_of_the_instance_file_has_all_that_production_requires(instance: Path) -> None:
     content = (PROJECT / "instance" / "application.cfg.example").read_text()
-    assert 'SECRET = ""' in content
     (instance / "application.cfg").write_text(content)
     with pytest.raises(ConfigurationError, match="ORBRO_CLIENT_ID is missing"):
         create_app(instance_path=instance)
-    (instance / "application.cfg").write_text(content.replace('""', f'"{"x" * 40}"'))
-    with open_app(instance_path=instance) as app:
-        assert get_state(app).config.client_id == "x" * 40
+    required = re.findall(r'^(\w+) = ""$', content, re.MULTILINE)
+    assert set(required) == set(SECRETS)
+    for left_empty in (*required, None):
+        filled = {key: value for key, value in SECRETS.items() if key != left_empty}
+        lines = [f"{key} = {value!r}" for key, value in filled.items()]
+        (instance / "application.cfg").write_text("\n".join([content, *lines, 'ORBRO_ENV = "prod"']))
+        if left_empty is None:
+            with open_app(instance_path=instance) as app:
+                assert get_state(app).config.env == "prod"
+        else:
+            with pytest.raises(ConfigurationError, match=f"{left_empty} is missing"):
+                create_app(instance_path=instance)
 
 
 def test_the_database_file_is_for_its_owner_alone(instance: Path) -> None:

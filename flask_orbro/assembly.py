@@ -62,7 +62,7 @@ def assemble(
     clock = time.time
     platform_clock = ServerClock(clock)
     metrics = make_metrics(config.metrics)
-    sessions, models = open_database(app, **database)
+    sessions, models = open_database(app, config.client_id, **database)
     # A Redis that hangs leaves a call time for the platform.
     cache = open_cache(redis, config.redis_url, patience=config.call_budget / 2)
     http = HttpPool(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,13 @@ from .stores.cache import Cache, MemoryCache
 from .stores.redis_cache import RedisCache, redis_cache_from_url
 from .stores.transactions import SessionFactory
 
-SQLITE_FILE = "orbro.sqlite"
-
 
 def open_database(
-    app: Flask, *, db: Any, db_session_maker: Any, client_info_model: Any
+    app: Flask, client_id: str, *, db: Any, db_session_maker: Any, client_info_model: Any
 ) -> tuple[SessionFactory, Models]:
     """The sessions and the models of an app. Nothing is connected to before the first session.
 
+    :param client_id: names our own database, where none is given.
     :param db: a Flask-SQLAlchemy object; the app makes its tables.
     :param db_session_maker: a plain ``sessionmaker``; the app makes its tables.
     :param client_info_model: the app's own class with ``ConnectAppClientInfoMixin``.
@@ -42,7 +42,14 @@ def open_database(
         if client_info_model is None:
             return _with_tables(lambda: db_session_maker, models), models
         return db_session_maker, models
-    return _with_tables(lambda: _own_sqlite(Path(app.instance_path)), models), models
+    path = Path(app.instance_path) / sqlite_file(client_id)
+    _make_file(path)
+    return _with_tables(lambda: _sqlite_sessions(path), models), models
+
+
+def sqlite_file(client_id: str) -> str:
+    """The name of our own database. Apps may share an instance folder, but not who has installed them."""
+    return f"orbro-{hashlib.sha256(client_id.encode()).hexdigest()[:8]}.sqlite"
 
 
 def open_cache(redis: Any, redis_url: str | None, patience: float) -> Cache:
@@ -101,16 +108,22 @@ def _with_tables(make: Callable[[], Any], models: Models) -> SessionFactory:
     return _lazy(make_with_tables)
 
 
-def _own_sqlite(folder: Path) -> SessionFactory:
-    path = folder / SQLITE_FILE
+def _make_file(path: Path) -> None:
+    """For its owner alone: it holds what organizations share with the app.
+
+    :raises ConfigurationError: at start, rather than for each request.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise ConfigurationError(
             f"The database {path} cannot be opened: {error.strerror}. Make the instance folder "
             "writable, or give OrbroConnect a 'db' or a 'db_session_maker'."
         ) from None
+
+
+def _sqlite_sessions(path: Path) -> SessionFactory:
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")

@@ -158,7 +158,8 @@ def test_numbers_from_flasks_loader_stay_numbers(tmp_path: Path, monkeypatch: py
      ("PLATFORM_SCHEME", "HTTP"), ("ENV", "production"), ("DESCRIPTOR_URL", "connect.json"),
      ("DESCRIPTOR_URL", "//evil.example"), ("BASE_URL", "app.example"), ("BASE_URL", "ftp://a"),
      ("BASE_URL", "https://a?b"), ("BASE_URL", "https://me:word@a"), ("DESCRIPTOR_URL", "/<x>"),
-     ("CLIENT_ID", "a\nb"), ("CLIENT_ID", " a"), ("CLIENT_ID", "é"), ("CLIENT_ID", b"bytes"), ("CLIENT_ID", "x" * 5000)],
+     ("CLIENT_ID", "a\nb"), ("CLIENT_ID", " a"), ("CLIENT_ID", "é"),
+     ("CLIENT_ID", b"bytes"), ("CLIENT_ID", "x" * 5000)],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_key_and_place(tmp_path: Path, key: str, value: Any) -> None:
     said = complaint(tmp_path, {f"ORBRO_{key}": value})

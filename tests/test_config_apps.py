@@ -18,6 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from flask_orbro import ConfigurationError, ConnectAppClientInfoMixin, NotInitializedError, OrbroConnect
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
+from flask_orbro.storage import sqlite_file
 
 from .conftest import CLIENT_ID, DESCRIPTOR
 
@@ -74,12 +75,46 @@ def test_init_app_runs_no_sql_and_asks_nobody(make_app: MakeApp, simulator: Simu
     assert not simulator.platform.requests
 
 
-def test_the_own_database_is_made_when_it_is_first_needed(make_app: MakeApp) -> None:
+def test_the_own_database_is_a_file_for_its_owner_alone_and_has_tables_when_they_are_needed(
+    make_app: MakeApp,
+) -> None:
     app = make_app()
-    file = Path(app.instance_path, "orbro.sqlite")
-    assert not file.exists()
-    assert get_state(app).organizations.get("o1") is None
+    file = Path(app.instance_path, sqlite_file(CLIENT_ID))
     assert file.stat().st_mode & 0o777 == 0o600
+    assert file.stat().st_size == 0
+    assert get_state(app).organizations.get("o1") is None
+    assert file.stat().st_size > 0
+
+
+def test_an_instance_folder_that_cannot_be_written_is_told_at_start(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "connect.json").write_text(json.dumps(DESCRIPTOR))
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "instance", Path("/proc/instance")):
+        app = Flask("unwritable", root_path=str(tmp_path), instance_path=str(folder))
+        app.config.update(settings)
+        with pytest.raises(ConfigurationError, match=f"The database {folder}/orbro-.* cannot be opened"):
+            OrbroConnect(app)
+
+
+def test_two_apps_of_one_package_have_different_organizations(
+    settings: dict[str, Any], tmp_path: Path, simulator: SimulatorServer, serving: Callable[[Flask], str]
+) -> None:
+    (tmp_path / "connect.json").write_text(json.dumps(DESCRIPTOR))
+    apps = []
+    for client_id in ("one", "two"):
+        app = Flask("package", root_path=str(tmp_path), instance_path=str(tmp_path))
+        app.config.update(settings | {"ORBRO_CLIENT_ID": client_id})
+        OrbroConnect(app)
+        apps.append(app)
+    simulator.platform.install(serving(apps[0]), "acme", client_id="one")
+    organization_id = simulator.platform.organization("acme").id
+    one, two = (get_state(app) for app in apps)
+    assert one.organizations.get(organization_id).is_active
+    assert two.organizations.get(organization_id) is None
+    for state in (one, two):
+        state.close()
 
 
 def test_the_state_is_frozen(make_app: MakeApp) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy.orm import sessionmaker
 
 from flask_orbro import ConfigurationError, OrbroConnect
 from flask_orbro.cli import orbro
@@ -141,7 +142,7 @@ def test_a_folder_that_cannot_hold_the_key_is_one_sentence(make_app: MakeApp, tm
     (tmp_path / "file").touch()
     again.instance_path = str(tmp_path / "file" / "instance")
     with pytest.raises(ConfigurationError, match=r"The key file .* cannot be used: Not a directory"):
-        OrbroConnect(again)
+        OrbroConnect(again, db_session_maker=sessionmaker())
 
 
 def test_init_writes_a_key_and_new_key_prints_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

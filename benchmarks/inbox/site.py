@@ -19,6 +19,7 @@ import jwt
 from sqlalchemy import Engine, create_engine, func, select, text
 
 from flask_orbro.models import own_models
+from flask_orbro.storage import sqlite_file
 
 from ..errors import BenchmarkError
 from ..processes import Children, free_port, gunicorn
@@ -66,7 +67,8 @@ class Site:
         self._shared_secret = secrets.token_urlsafe(32)
         self._client_secret = secrets.token_urlsafe(32)
         url = f"{POSTGRESQL}{folder.name}" if setup.database == "postgresql" else ""
-        self.engine = create_engine(url or f"sqlite:///{folder}/orbro.sqlite", connect_args=_patient(url))
+        own = f"sqlite:///{folder}/{sqlite_file(self.client_id)}"
+        self.engine = create_engine(url or own, connect_args=_patient(url))
         if not url:
             with self.engine.connect() as connection:
                 connection.execute(text("PRAGMA journal_mode=WAL"))

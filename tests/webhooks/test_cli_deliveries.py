@@ -20,6 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from flask_orbro import Delivery, OrbroConnect, webhook_required
 from flask_orbro.cli import orbro as commands
 from flask_orbro.models import map_models
+from flask_orbro.storage import sqlite_file
 from flask_orbro.stores.delivery_record import DeliveryRecord, DeliveryState
 from flask_orbro.stores.inbox import InboxStore
 
@@ -186,7 +187,7 @@ def test_a_worker_process_works_the_inbox_until_it_is_told_to_end(tmp_path: Path
     class Base(DeclarativeBase):
         pass
 
-    engine = create_engine(f"sqlite:///{tmp_path}/orbro.sqlite")
+    engine = create_engine(f"sqlite:///{tmp_path}/{sqlite_file('c')}")
     models = map_models(Base)
     Base.metadata.create_all(engine)
     store = InboxStore(sessionmaker(engine), models)

@@ -13,7 +13,7 @@ from .api.audit import audit
 from .api.body import read_json
 from .api.descriptor import MARK
 from .api.once import handle_once
-from .api.swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials
+from .api.swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials, mark_decorator
 from .context import Caller, set_caller
 from .errors import (
     InvalidRequest,
@@ -131,7 +131,16 @@ def webhook_required(
             setattr(decorated, MARK, (event, property, value, place_of(function)))
         return decorated
 
-    return decorator if view is None else decorator(view)
+    return mark_decorator(decorator, (WEBHOOK,)) if view is None else decorator(view)
+
+
+for _required, _kind in (
+    (user_required, USER),
+    (connect_required, CONNECT),
+    (open_api_required, OPEN_API),
+    (webhook_required, WEBHOOK),
+):
+    mark_decorator(_required, (_kind,))
 
 
 def any_of(*kinds: str, **options: Any) -> Callable[[F], F]:
@@ -173,7 +182,9 @@ def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any], *, onc
         documented = document_credentials(authenticated, kinds, optional=options.get("optional", False))
         return cast(F, documented)
 
-    return decorator if view is None else decorator(view)
+    if view is None:
+        return mark_decorator(decorator, kinds, optional=options.get("optional", False))
+    return decorator(view)
 
 
 def _authenticate(kinds: tuple[str, ...], *, optional: bool = False, **wanted: Words) -> Caller:

@@ -18,6 +18,7 @@ from ..state import OrbroState, get_state
 from .audit import audit
 from .body import load, read_json
 from .descriptor import check_once, served_descriptor
+from .document import finish_document
 from .inbox import document_inbox
 from .problems import handle_api_error
 from .swagger import AUTHORIZATIONS, PRODUCES, problems, schema_model
@@ -148,6 +149,7 @@ def init_api(api: Api, state: OrbroState) -> None:
     restx_handler = api.handle_error
     api.handle_error = partial(handle_api_error, restx_handler, lambda: api._own_and_child_error_handlers)
     api._should_use_fr_error_handler = partial(_is_api_s_own, api, api._should_use_fr_error_handler)
+    finish_document(api)
     state.apis.append(api)
     if not _prefix(api):
         _document_lifecycle(api, state)

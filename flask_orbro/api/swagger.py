@@ -37,6 +37,9 @@ SECURITY = {
     WEBHOOK: "orbroWebhook",
 }
 
+#: Where :func:`mark_decorator` leaves a decorator's documentation.
+CREDENTIALS = "__orbro_credentials__"
+
 
 def _bearer(description: str) -> dict[str, str]:
     # OpenAPI 2.0 knows no bearer scheme; the header is the nearest it has.
@@ -134,6 +137,17 @@ def answers_problems(*statuses: int, words: Mapping[int, str] | None = None) -> 
 
 def document_credentials(view: F, kinds: Iterable[str], *, optional: bool) -> F:
     """Add the security and the error answers of a view's credentials to its documentation."""
+    return _document(view, credentials_doc(kinds, optional=optional))
+
+
+def mark_decorator(decorator: F, kinds: Iterable[str], *, optional: bool = False) -> F:
+    """Leave on a decorator what it documents, for where a Resource names it in ``method_decorators``."""
+    setattr(decorator, CREDENTIALS, credentials_doc(kinds, optional=optional))
+    return decorator
+
+
+def credentials_doc(kinds: Iterable[str], *, optional: bool) -> dict[str, Any]:
+    """The security and the error answers of some credentials."""
     kinds = tuple(kinds)
     statuses = {401, 403}
     security: list[dict[str, list[str]]] = [{SECURITY[kind]: []} for kind in kinds]
@@ -147,8 +161,7 @@ def document_credentials(view: F, kinds: Iterable[str], *, optional: bool) -> F:
         doc["params"] = _ORGANIZATION
     if optional:
         security.append({})
-    doc |= {"security": security, "responses": problems(*sorted(statuses)), "produces": PRODUCES}
-    return _document(view, doc)
+    return doc | {"security": security, "responses": problems(*sorted(statuses)), "produces": PRODUCES}
 
 
 def _document(view: F, doc: dict[str, Any]) -> F:

@@ -70,10 +70,18 @@ def document(make_app: Callable[..., Flask]) -> dict[str, Any]:
         "/unprotected": lambda view: view,
         "/documented": lambda view: mine(user_required(view)),
         "/documented-inside": lambda view: user_required(api.doc(responses={"409": "Mine"})(view)),
+        "/created": lambda view: api.doc(responses={"201": "Made"})(user_required(view)),
         "/person": lambda view: api.expect(person)(user_required(view)),
     }.items():
         api.add_resource(_resource(decorate), path, endpoint=path[1:])
     api.add_resource(_resource(user_required, asynchronous=True), "/async", endpoint="async")
+    for path, decorator in {"/outside": user_required, "/outside-called": any_of("user", "open_api")}.items():
+        resource = _resource(lambda view: view)
+        resource.method_decorators = [decorator]
+        api.add_resource(resource, path, endpoint=path[1:])
+    namespace = Namespace("whole", path="/whole", decorators=[webhook_required(deduplicate=True)])
+    namespace.add_resource(_resource(lambda view: view), "/thing")
+    api.add_namespace(namespace)
     response = app.test_client().get("/swagger.json")
     assert response.status_code == 200
     found: dict[str, Any] = response.json
@@ -116,6 +124,9 @@ def test_there_are_four_security_definitions_and_the_apps_own(document: dict[str
         ("/documented", [{"orbroUser": []}]),
         ("/documented-inside", [{"orbroUser": []}]),
         ("/person", [{"orbroUser": []}]),
+        ("/outside", [{"orbroUser": []}]),
+        ("/outside-called", [{"orbroUser": []}, {"orbroOpenApi": []}]),
+        ("/whole/thing", [{"orbroWebhook": []}]),
     ],
 )
 def test_an_operation_names_the_credentials_that_it_takes(
@@ -133,19 +144,22 @@ def test_an_operation_without_a_decorator_asks_for_nothing(document: dict[str, A
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/user", {400, 401, 403, 429, 503}),
-        ("/connect", {400, 401, 403, 429, 503}),
-        ("/open", {401, 403, 429, 503}),
-        ("/webhook", {400, 401, 403, 413, 415, 503}),
-        ("/any", {400, 401, 403, 429, 503}),
+        ("/user", {200, 400, 401, 403, 429, 503}),
+        ("/connect", {200, 400, 401, 403, 429, 503}),
+        ("/open", {200, 401, 403, 429, 503}),
+        ("/webhook", {200, 400, 401, 403, 413, 415, 503}),
+        ("/any", {200, 400, 401, 403, 429, 503}),
+        ("/outside", {200, 400, 401, 403, 429, 503}),
+        ("/whole/thing", {200, 400, 401, 403, 413, 415, 503}),
         ("/documented", {200, 409, 400, 401, 403, 429, 503}),
+        ("/created", {201, 400, 401, 403, 429, 503}),
     ],
 )
 def test_the_answers_of_a_decorator_are_documented_as_problems(
     document: dict[str, Any], path: str, expected: set[int]
 ) -> None:
-    assert statuses(document, path) - {200} == expected - {200}
-    for status in expected - {200, 409}:
+    assert statuses(document, path) == expected
+    for status in expected - {200, 201, 409}:
         answer = operation(document, path)["responses"][str(status)]
         assert answer["description"]
         assert set(answer["schema"]["required"]) == {"type", "title", "status", "detail", "code"}
@@ -159,7 +173,7 @@ def test_documentation_of_the_apps_own_is_kept(document: dict[str, Any]) -> None
     assert operation(document, "/user")["summary"] == "Read it"
 
 
-@pytest.mark.parametrize("path", ["/user", "/connect", "/any", "/optional", "/async"])
+@pytest.mark.parametrize("path", ["/user", "/connect", "/any", "/optional", "/async", "/outside"])
 def test_the_organization_is_a_parameter_where_it_must_be_named(document: dict[str, Any], path: str) -> None:
     parameters = {parameter["name"]: parameter["in"] for parameter in operation(document, path)["parameters"]}
     assert parameters == {"origin": "query", "sub": "header"}

@@ -8,7 +8,11 @@ from typing import Any
 from flask import Flask
 
 from ..descriptor import Registration, app_path, compose, drift
+from ..errors import DescriptorError
+from ..logs import get_logger
 from ..state import OrbroState, get_state
+
+logger = get_logger(__name__)
 
 #: Where :func:`webhook_required` leaves what a view is registered for.
 MARK = "__orbro_webhook__"
@@ -32,14 +36,20 @@ def file_drift(app: Flask) -> list[str]:
 
 
 def check_once(app: Flask) -> Callable[[], None]:
-    """A function that compares file and code where it is called first: then the app is complete."""
+    """A function that compares file and code where it is called first: then the app is complete.
+
+    Who calls is not to suffer for it: the log says it, and ``/connect.json`` answers no document.
+    """
     checked = False
 
     def check() -> None:
         nonlocal checked
         if not checked:
-            served_descriptor(app)
             checked = True
+            try:
+                served_descriptor(app)
+            except DescriptorError as error:
+                logger.error("The app descriptor is not served: %s", error)
 
     return check
 

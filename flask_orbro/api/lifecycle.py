@@ -11,7 +11,7 @@ from flask_restx import Api, Namespace, Resource, fields
 from werkzeug.exceptions import HTTPException
 
 from ..descriptor import LIFECYCLE_EVENTS
-from ..errors import ProblemError
+from ..errors import DescriptorError, ProblemError
 from ..installs.lifecycle import Installed
 from ..schemas import DescriptorSchema, InstalledSchema, OrganizationSchema, ReceivedSchema
 from ..state import OrbroState, get_state
@@ -114,10 +114,16 @@ class DisabledResource(LifecycleResource):
 class DescriptorResource(Resource):
     """Read by the platform to know the app."""
 
-    @_doc("descriptor", responses={"200": ("connect.json", _descriptor)})
+    @_doc("descriptor", responses={"200": ("connect.json", _descriptor)} | problems(500))
     def get(self) -> Response:
         """The app descriptor"""
-        return jsonify(served_descriptor(current_app))
+        try:
+            return jsonify(served_descriptor(current_app))
+        except DescriptorError as error:
+            raise ProblemError(
+                "The file of the descriptor and the code of the app conflict; its log says where.",
+                reason="descriptor_conflict",
+            ) from error
 
 
 RESOURCES: dict[str, Any] = dict(

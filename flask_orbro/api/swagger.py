@@ -70,6 +70,7 @@ _ANSWERS = {
     413: "The body is too large",
     415: "The body is not declared as JSON",
     429: "Too many requests; see `Retry-After`",
+    500: "The app is at fault; see its log",
     502: "A back end refuses what the app asks of it",
     503: "It cannot be decided now; see `Retry-After`",
 }

@@ -18,6 +18,7 @@ from flask_orbro.cli import orbro as commands
 from flask_orbro.descriptor import SCHEMA, Registration, check_descriptor, compose, faults
 
 from ..conftest import DESCRIPTOR
+from ..world import is_problem
 
 BASE = "https://app.example/base"
 A = {"event_name": "a", "callback_api": f"{BASE}/a"}
@@ -135,8 +136,8 @@ def test_several_filters_of_one_event_are_no_conflict(make: Callable[..., Flask]
         {"event_name": "a", "callback_api": "/a", "property": "p", "value": "v"},
     ],
 )
-@pytest.mark.parametrize("when", ["before init_app", "after it", "a view"])
-def test_a_conflict_is_an_error_at_start_that_names_both_places(
+@pytest.mark.parametrize("when", ["before init_app", "after it"])
+def test_a_conflict_of_a_handler_is_an_error_at_start_that_names_both_places(
     make: Callable[..., Flask], entry: dict[str, Any], when: str
 ) -> None:
     orbro = OrbroConnect()
@@ -147,19 +148,37 @@ def test_a_conflict_is_an_error_at_start_that_names_both_places(
     def start() -> None:
         if when == "before init_app":
             orbro.on("a", path="/a")(the_handler)
-        app = make(orbro, webhooks=[{"event_name": "z", "callback_api": "/z"}, entry])
+        _app = make(orbro, webhooks=[{"event_name": "z", "callback_api": "/z"}, entry])
         if when == "after it":
             orbro.on("a", path="/a")(the_handler)
-        if when == "a view":
-            app.testing = True
-            app.add_url_rule("/a", "a", webhook_required(event="a")(the_handler), methods=["POST"])
-            app.test_client().get("/anything")
 
     with pytest.raises(DescriptorError) as caught:
         start()
     said = str(caught.value)
     assert "connect.json: modules.webhooks[1]" in said
     assert "the_handler (test_descriptor_code.py:" in said
+
+
+@pytest.mark.parametrize("testing", [True, False])
+def test_a_conflict_of_a_view_costs_the_descriptor_alone_and_is_logged_once(
+    make: Callable[..., Flask], caplog: pytest.LogCaptureFixture, testing: bool
+) -> None:
+    app = make(OrbroConnect(), webhooks=[{"event_name": "a", "callback_api": "/elsewhere"}])
+    app.testing = testing
+
+    @app.post("/a")
+    @webhook_required(event="a")
+    def the_view() -> dict[str, str]:
+        return {}
+
+    app.add_url_rule("/anything", view_func=dict, endpoint="anything")
+    client = app.test_client()
+    assert [client.get("/anything").status_code for _ in range(3)] == [200] * 3
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "connect.json: modules.webhooks[0]" in said
+    assert "the_view (test_descriptor_code.py:" in said
+    assert is_problem(client.get("/connect.json"), 500)["code"] == "descriptor_conflict"
+    assert "the_view" not in client.get("/connect.json").text
 
 
 def test_without_a_base_url_callbacks_stay_paths() -> None:

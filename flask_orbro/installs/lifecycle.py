@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from blinker import NamedSignal
 
@@ -46,7 +46,7 @@ class Installed:
     """What an ``installed`` call says."""
 
     organization_id: str
-    shared_secret: str
+    shared_secret: str = field(repr=False)
     user_id: str | None = None
     subdomain: str | None = None
 

@@ -13,7 +13,7 @@ import jwt
 import pytest
 from flask import Flask
 
-from flask_orbro import NoCallerError, PlatformUnavailable
+from flask_orbro import NoCallerError, PlatformUnavailable, user_required
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
@@ -25,6 +25,7 @@ from .world import (
     USERS_PATH,
     World,
     webhook_token,
+    who,
 )
 
 ANSWERS = {
@@ -48,14 +49,21 @@ def test_fault_01_status_of_remote_verification_is_looked_at(
     assert world.get(path, "good.token").status_code == 200, "it is the status that decides"
 
 
-def test_fault_02_no_host_is_asked_because_the_caller_names_it(make_world: Callable[..., World]) -> None:
+@pytest.mark.parametrize("path", ANSWERS)
+def test_fault_02_no_host_is_asked_because_the_caller_names_it(
+    make_world: Callable[..., World], path: str
+) -> None:
     world = make_world()
+    question, body = ANSWERS[path]
     requests: list[Any] = []
     attacker = Flask("attacker")
-    attacker.before_request(lambda: requests.append(1) or {"uuid": "u", "role": "HQ", "status": "A"})
+    attacker.before_request(lambda: requests.append(1) or body | {"organization_id": world.organization_id})
+    asked = world.asked(question)
     with serve(attacker) as url:
-        answer = world.get("/user", world.platform.user_token("acme"), origin=url)
-    assert (answer.status_code, requests, world.asked(USER_PATH)) == (400, [], 0)
+        answer = world.get(path, "stolen.or.forged", origin=url)
+    # An Open API token belongs to no organization: the platform itself is asked, whatever origin says.
+    refused = (401, asked + 1) if path == "/open" else (400, asked)
+    assert (requests, answer.status_code, world.asked(question)) == ([], *refused)
 
 
 def test_fault_03_email_comes_only_from_a_token_that_the_platform_accepted(
@@ -132,15 +140,19 @@ def test_fault_07_two_apps_in_one_process_share_nothing(make_world: Callable[...
 
 
 def test_fault_07_concurrent_requests_never_see_each_other(make_world: Callable[..., World]) -> None:
-    world = make_world()
-    world.install("other")
     names = ["acme", "other"] * 8
-    tokens = [world.platform.user_token(name) for name in names]
     barrier = Barrier(len(names))
 
-    def ask(name: str, token: str) -> Any:
+    def who_once_all_are_let_in() -> Any:
         barrier.wait(10)
-        return world.get("/user", token, origin=world.origin(name)).json
+        return who()
+
+    world = make_world(views={"/wait": (user_required, who_once_all_are_let_in)})
+    world.install("other")
+    tokens = [world.platform.user_token(name) for name in names]
+
+    def ask(name: str, token: str) -> Any:
+        return world.get("/wait", token, origin=world.origin(name)).json
 
     with ThreadPoolExecutor(len(names)) as pool:
         answers = list(pool.map(ask, names, tokens))

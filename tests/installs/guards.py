@@ -1,43 +1,12 @@
-"""The guards of trust, and the test that dies where one is taken away: ``python -m tests.installs.guards``.
-
-Each guard is a piece of the code, what is left where it is missing, and the test. The command takes one
-guard away after the other, in a copy of the project, and fails where the test does not notice.
-"""
+"""The guards of trust: what :mod:`tests.guards` takes away, one after the other."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import partial
 
-ROOT = Path(__file__).parent.parent.parent
-STATEFUL = "tests/installs/test_lifecycle_stateful.py"
+from ..guards import Guard as GuardWithTest
 
-
-@dataclass(frozen=True)
-class Guard:
-    """:param says: what it keeps from happening.
-    :param code: a piece of the file that is there once.
-    :param without: what stands there in its place.
-    """
-
-    says: str
-    file: str
-    code: str
-    without: str
-    test: str = STATEFUL
-
-    def remove(self, root: Path) -> None:
-        path = root / "flask_orbro" / self.file
-        text = path.read_text()
-        assert text.count(self.code) == 1, f"{self.says}: {text.count(self.code)} times in {self.file}"
-        path.write_text(text.replace(self.code, self.without))
-
+Guard = partial(GuardWithTest, test="tests/installs/test_lifecycle_stateful.py")
 
 GUARDS = [
     Guard(
@@ -63,7 +32,7 @@ GUARDS = [
         "installs/inquiry.py",
         "if current is None or current.shared_secret != organization.shared_secret:",
         "if current is None:",
-        "tests/test_client_info.py",
+        test="tests/test_client_info.py",
     ),
     Guard(
         "an answer about a moment before a proven install says nothing",
@@ -166,7 +135,7 @@ GUARDS = [
         "installation.py",
         "        state=State.UNINSTALLED,\n        shared_secret=None,",
         "        state=State.UNINSTALLED,",
-        "tests/installs/test_lifecycle_uninstall.py",
+        test="tests/installs/test_lifecycle_uninstall.py",
     ),
     Guard(
         "a proven install takes its subdomain from any other",
@@ -191,7 +160,7 @@ GUARDS = [
         "installs/inquiry.py",
         "unsure = organization.bound_subdomain is not None and age >= 2 * self._config.binding_ttl",
         "unsure = False",
-        "tests/installs/test_inquiry.py",
+        test="tests/installs/test_inquiry.py",
     ),
     Guard(
         "an uninstall changes nothing before the platform refuses the secret",
@@ -210,114 +179,76 @@ GUARDS = [
         "installation.py",
         "        State.PENDING,\n        shared_secret=claim.shared_secret,",
         "        State.ACTIVE,\n        shared_secret=claim.shared_secret,",
-        "tests/test_client_info.py",
+        test="tests/test_client_info.py",
     ),
     Guard(
         "what the app tells of changes nothing that was proven",
         "installation.py",
         "if organization is not None and organization.state in (State.ACTIVE, State.SUSPENDED):",
         "if False:",
-        "tests/test_client_info.py",
+        test="tests/test_client_info.py",
     ),
     Guard(
         "the old SDK's subdomain becomes a host only where it is a label",
         "stores/records.py",
         "values[_SUBDOMAIN] = subdomain_label(values[_SUBDOMAIN])",
         "pass",
-        "tests/test_migrations.py",
+        test="tests/test_migrations.py",
     ),
     Guard(
         "plain text counts only where nothing is trusted",
         "stores/records.py",
         "plain = state is State.PENDING",
         "plain = True",
-        "tests/stores/test_secrets_at_rest.py",
+        test="tests/stores/test_secrets_at_rest.py",
     ),
     Guard(
         "a secret opens in its own row alone",
         "stores/records.py",
         "return ConnectAppClientInfoMixin.__tablename__, organization_id, column",
         "return ConnectAppClientInfoMixin.__tablename__, column",
-        "tests/stores/test_secrets_at_rest.py",
+        test="tests/stores/test_secrets_at_rest.py",
     ),
     Guard(
         "a secret opens in its own column alone",
         "stores/records.py",
         "return ConnectAppClientInfoMixin.__tablename__, organization_id, column",
         'return ConnectAppClientInfoMixin.__tablename__, organization_id, "any"',
-        "tests/stores/test_secrets_at_rest.py",
+        test="tests/stores/test_secrets_at_rest.py",
     ),
     Guard(
         "claims are bounded for one organization",
         "stores/claims.py",
         "if not self._room(session, own, self._per_organization):",
         "if False:",
-        "tests/stores/test_claims.py",
+        test="tests/stores/test_claims.py",
     ),
     Guard(
         "claims are bounded in all",
         "stores/claims.py",
         "if not self._room(session, None, self._in_all):",
         "if False:",
-        "tests/stores/test_claims.py",
+        test="tests/stores/test_claims.py",
     ),
     Guard(
         "claims are bounded in age",
         "stores/claims.py",
         "self._drop_old(session, claim.received_at)",
         "pass",
-        "tests/stores/test_claims.py",
+        test="tests/stores/test_claims.py",
     ),
     Guard(
         "a change that another writer overtook is made anew",
         "stores/organizations.py",
         "(table.c.organization_id == organization_id) & (table.c.version == before.version)",
         "table.c.organization_id == organization_id",
-        "tests/stores/test_organizations.py",
+        test="tests/stores/test_organizations.py",
     ),
     Guard(
         "an organization that came back is not erased when a retention ends",
         "stores/organizations.py",
         "if only is not None:",
         "if False:",
-        "tests/installs/test_erasure.py",
+        test="tests/installs/test_erasure.py",
     ),
 ]
-
-
-def dies(guard: Guard) -> tuple[bool, float]:
-    """Whether the guard's test fails without it, and after how many seconds."""
-    with TemporaryDirectory(prefix="orbro-guard-") as name:
-        copy = Path(name)
-        for folder in ("flask_orbro", "tests", "example_app"):
-            shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "setup.cfg", copy)
-        guard.remove(copy)
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", guard.test],
-            cwd=copy,
-            env=os.environ | {"PYTHONPATH": name, "ORBRO_TEST_LONG": "1", "ORBRO_TEST_UNSHRUNK": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        # 1: tests have failed. Anything else is no judgement, as where the copy cannot be imported.
-        assert done.returncode in (0, 1), done.stdout + done.stderr
-        return done.returncode == 1, time.monotonic() - began
-
-
-def main(wanted: list[str]) -> int:
-    """:param wanted: words; only guards whose sentence holds one of them are taken away."""
-    survived = 0
-    for guard in GUARDS:
-        if wanted and not any(word in guard.says for word in wanted):
-            continue
-        died, seconds = dies(guard)
-        survived += not died
-        print(f"{'ok  ' if died else 'FAIL'} {seconds:6.1f} s  {guard.says}  ({guard.test})", flush=True)
-    return 1 if survived else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -141,7 +141,8 @@ class Testing(_StandIns):
 
 
 class Production:
-    """Migrations are run by a person: ``python manage.py db upgrade``.
+    """Migrations are run by a person: ``python manage.py db upgrade``. ``ORBRO_ENV`` is ``prod`` where nothing
+    names another.
 
     There are no other back ends until ``application.cfg`` says ``ORBRO_CONNECTIONS = CONNECTIONS``, and
     where they are.
@@ -168,12 +169,15 @@ def load_config(app: Flask, config: ConfigArgument = None) -> None:
         given.from_mapping(config)
     elif config is not None and named is None:
         given.from_object(config)
-    environment = _environment(named or _OF_PLATFORM.get(_platform_environment(given), "production"))
+    platform = _platform_environment(given)
+    environment = _environment(named or _OF_PLATFORM.get(platform or "dev", "production"))
     app.config.from_object(Defaults)
     app.config.from_object(environment)
     app.config.from_mapping(given)
     if named is not None:
         app.config.from_object(environment)
+    if environment is Production and platform is None:
+        app.config["ORBRO_ENV"] = "prod"
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = (
         Defaults.SQLALCHEMY_ENGINE_OPTIONS | app.config["SQLALCHEMY_ENGINE_OPTIONS"]
     )
@@ -225,7 +229,7 @@ def _environment(name: str) -> type:
         raise ConfigurationError(f"There is no environment {name!r}; there are {known}.") from None
 
 
-def _platform_environment(given: Mapping[str, Any]) -> str:
+def _platform_environment(given: Mapping[str, Any]) -> str | None:
     """Found as the extension finds it, so that both mean the same environment."""
     variables = (os.environ.get(name) for name in ("ORBRO_ENV", "SERVICE_ENV", "ENV"))
-    return next((str(name).lower() for name in (given.get("ORBRO_ENV"), *variables) if name), "dev")
+    return next((str(name).lower() for name in (given.get("ORBRO_ENV"), *variables) if name), None)

@@ -12,7 +12,7 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?", re.ASC
 
 
 def text(value: Any) -> str:
-    """Visible ASCII text of at most 4096 characters."""
+    """Visible ASCII text of at most 4096 characters. It may be a secret: no message quotes it."""
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {type(value).__name__}; put it in quotes")
     if not value or len(value) > 4096 or not value.isascii() or not value.isprintable():
@@ -74,6 +74,9 @@ def whole(minimum: int, maximum: int) -> Callable[[Any], int]:
 
 
 def switch(value: Any) -> bool:
+    # An environment variable is JSON to Flask: 'true' is a truth value there, 'True' a text.
+    if value in ("True", "False"):
+        return bool(value == "True")
     if not isinstance(value, bool):
         raise ValueError(f"must be True or False, not {value!r}")
     return value
@@ -100,7 +103,7 @@ def base_url(value: Any) -> str:
 
 
 def keys(value: Any) -> tuple[bytes, ...]:
-    """Keys of 32 bytes in base64, in a list or with commas between them."""
+    """Keys of 32 bytes in base64, in a list or with commas between them; no message quotes one."""
     listed = value.split(",") if isinstance(value, str) else value
     if not isinstance(listed, list | tuple) or not listed:
         raise ValueError("must be a list of keys")
@@ -112,8 +115,11 @@ def keys(value: Any) -> tuple[bytes, ...]:
 
 def _key(value: Any) -> bytes:
     written = text(value.strip() if isinstance(value, str) else value)
-    # Either alphabet, with or without padding.
-    key = base64.b64decode(written.rstrip("=") + "=", altchars="-_", validate=True)
+    try:
+        # Either alphabet, with or without padding.
+        key = base64.b64decode(written.rstrip("=") + "=", altchars="-_", validate=True)
+    except ValueError:
+        key = b""
     if len(key) != 32:
         raise ValueError("must be 32 bytes in base64")
     return key

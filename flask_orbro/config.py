@@ -47,7 +47,7 @@ class Config:
     env: str = _setting("dev", environment(*HOSTS), "`dev`, `stg` or `prod`; decides the host.")
     platform_host: str = _setting(None, host, "Overrides the environment's host; a port is allowed.")
     platform_scheme: str = _setting(
-        "https", one_of("https", "http"), "`http` for loopback and `*.localhost` alone."
+        "https", one_of("https", "http"), "`http` for `localhost` and `*.localhost` alone."
     )
     encryption_keys: tuple[bytes, ...] | None = _setting(
         None,

@@ -60,7 +60,10 @@ class Presented:
         :raises NotAuthenticated: where there is none, or the header is not exactly ``Bearer <token>``.
         """
         if not self.authorization:
-            raise NotAuthenticated("Send the header 'Authorization: Bearer <token>'.", reason="token_missing")
+            raise NotAuthenticated(
+                "The header 'Authorization' is missing: it is 'Bearer', a space and a token.",
+                reason="token_missing",
+            )
         token = bearer_token(self.authorization)
         if token is None:
             raise NotAuthenticated(

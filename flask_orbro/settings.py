@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Config as FlaskConfig
 
-from .checks import is_loopback, text
+from .checks import text
 from .config import INSTANCE_FILE, SETTINGS, Config
 from .errors import ConfigurationError
 from .protocol import HOSTS
@@ -99,10 +99,8 @@ def _checked(key: str, value: Any, where: str, metadata: Mapping[str, Any]) -> A
     try:
         return metadata["check"](value)
     except ValueError as error:
-        fault = "is not acceptable" if metadata["secret"] else str(error)
-        if metadata["secret"] and metadata["check"] is text and not isinstance(value, str):
-            fault = f"must be text, not {type(value).__name__}; put it in quotes"
-        raise ConfigurationError(f"{key} (from {where}) {fault}. {metadata['doc']}") from None
+        # The checks of secrets never quote a value.
+        raise ConfigurationError(f"{key} (from {where}) {error}. {metadata['doc']}") from None
 
 
 def _environment(environ: Mapping[str, str]) -> str:
@@ -118,17 +116,18 @@ def _environment(environ: Mapping[str, str]) -> str:
 def _missing(key: str, instance_file: Path) -> str:
     return (
         f"{key} is missing. It was looked for in the arguments of OrbroConnect, in app.config and in "
-        f"{instance_file}. Run 'flask orbro init' to write that file, then put the value that "
-        "the platform gave you there."
+        f"{instance_file}. Run 'flask orbro init --instance-path {instance_file.parent}' to write that file, "
+        "then put the value that the platform gave you there."
     )
 
 
 def _check_scheme(config: Config) -> None:
     name = config.platform_host.partition(":")[0]
-    if config.platform_scheme == "http" and not is_loopback(name):
+    if config.platform_scheme == "http" and name != "localhost" and not name.endswith(".localhost"):
+        # Not for 127.0.0.1 either: organizations live at names below the host, and an address has none.
         raise ConfigurationError(
-            f"ORBRO_PLATFORM_SCHEME is 'http', but {name} is not loopback: credentials would travel "
-            "in clear. Use 'https', or a host under .localhost."
+            f"ORBRO_PLATFORM_SCHEME is 'http', but {name} is no name of loopback: credentials would travel "
+            "in clear. Use 'https', or localhost and names under it, such as orbro.localhost:8001."
         )
 
 

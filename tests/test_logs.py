@@ -113,6 +113,10 @@ def test_every_refusal_is_recorded_with_its_exact_reason(
         )
     records = [record.orbro for record in caplog.records if record.name == "flask_orbro.audit"]
     assert [record["reason"] for record in records] == ["token_missing", "role_not_enough"]
+    assert [record["detail"] for record in records] == [
+        "The header 'Authorization' is missing: it is 'Bearer', a space and a token.",
+        "Your role is not enough for this.",
+    ]
     assert {record["endpoint"] for record in records} == {"me"}
     assert {record["request_id"] for record in records} == {"'r-1'"}
     assert {record["named"] for record in records} == {f"'{origin}'"}

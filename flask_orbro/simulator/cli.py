@@ -84,15 +84,15 @@ class Driver:
         body = {name: value for name, value in fields.items() if value is not None}
         url = f"{self.simulator}/simulator/{what}"
         timeout = _LONG if what == "deliveries" else _TIMEOUT
-        response = _request("the simulator", "POST", url, json=body, timeout=timeout)
+        response = _request("the simulator", "POST", url, "flask orbro simulator", json=body, timeout=timeout)
         try:
             answer = response.json()
         except ValueError:
             answer = None
-        if not isinstance(answer, dict):
-            raise click.ClickException(f"{self.simulator} is not a simulator")
+        if not isinstance(answer, dict) or (response.status_code != 200 and "error_code" not in answer):
+            raise click.ClickException(f"There is no simulator at {self.simulator}; something else answers.")
         if response.status_code != 200:
-            raise click.ClickException(str(answer.get("message", response.status_code)))
+            raise click.ClickException(str(answer["message"]))
         return answer
 
     def act(self, what: str, **fields: Any) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def call(driver: Driver, words: tuple[str, ...], who: str, data: str | None) -> 
     request: dict[str, Any] = {"headers": headers}
     if data is not None:
         request["json"] = body
-    response = _request("the app", method, url, **request)
+    response = _request("the app", method, url, "flask run", **request)
     click.echo(f"{method} {url}: {response.status_code}")
     try:
         shown = response.json()
@@ -304,7 +304,8 @@ def _with_origin(url: str, origin: str) -> str:
         raise click.ClickException(f"{url} is not a URL: {error}") from None
 
 
-def _request(whom: str, method: str, url: str, **request: Any) -> httpx2.Response:
+def _request(whom: str, method: str, url: str, started_by: str, **request: Any) -> httpx2.Response:
+    """:raises click.ClickException: nobody answers; it names what would start somebody who does."""
     import httpx2
 
     try:
@@ -312,4 +313,6 @@ def _request(whom: str, method: str, url: str, **request: Any) -> httpx2.Respons
         return httpx2.request(method, url, **({"timeout": _TIMEOUT, "trust_env": False} | request))
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         reason = str(error) or type(error).__name__
-        raise click.ClickException(f"{whom} at {url} cannot be reached: {reason}") from None
+        raise click.ClickException(
+            f"{whom} at {url} cannot be reached: {reason}. Start it with '{started_by}'."
+        ) from None

@@ -54,6 +54,18 @@ def test_orbro_env_chooses_the_environment(
         assert get_state(app).config.env == (variable or "dev").lower()
 
 
+@pytest.mark.parametrize(("variable", "env"), [(None, "prod"), ("stg", "stg"), ("dev", "dev")])
+def test_production_by_name_is_the_platform_s_production_unless_another_is_named(
+    instance: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, env: str
+) -> None:
+    write_settings(instance, **MEMORY)
+    if variable:
+        monkeypatch.setenv("SERVICE_ENV", variable)
+    with open_app("production", instance_path=instance) as app:
+        assert get_state(app).config.env == env
+        assert app.config["MIGRATE_ON_START"] is False
+
+
 def test_the_environment_of_the_instance_file_counts_for_app_and_extension_alike(instance: Path) -> None:
     write_settings(instance, **MEMORY, ORBRO_ENV="prod")
     with open_app(instance_path=instance) as app:

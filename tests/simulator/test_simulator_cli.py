@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from flask import Flask
 
 from flask_orbro.simulator.cli import simulate, simulator
 
@@ -124,8 +125,10 @@ def test_unreachable_simulator_is_named(run):
 
 def test_something_else_at_the_simulators_address_is_named(run, app):
     app.answer = lambda path, body: "hello"
-    assert "is not a simulator" in failed(run("install", "--simulator", app.url))
-    assert "cannot be reached" in failed(run("install", "--simulator", "nonsense"))
+    assert f"There is no simulator at {app.url}" in failed(run("install", "--simulator", app.url))
+    said = failed(run("install", "--simulator", "nonsense"))
+    assert "cannot be reached" in said
+    assert "'flask orbro simulator'" in said
 
 
 def test_unreachable_app_is_named(run):
@@ -177,3 +180,11 @@ def test_taken_port_is_one_sentence():
 def test_wrong_base_name_is_one_sentence():
     result = CliRunner().invoke(simulator, ["--port", "0", "--base-name", "a b"])
     assert "base_name" in failed(result)
+
+
+def test_an_app_in_the_simulators_place_is_told_apart(run, serving):
+    other = Flask("other")
+    other.register_error_handler(404, lambda _: ({"detail": "Not here", "status": 404}, 404))
+    url = serving(other)
+    said = failed(run("install", "--simulator", url))
+    assert said == f"Error: There is no simulator at {url}; something else answers.\n"

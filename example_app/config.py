@@ -141,8 +141,8 @@ class Testing(_StandIns):
 
 
 class Production:
-    """Migrations are run by a person: ``python manage.py db upgrade``. ``ORBRO_ENV`` is ``prod`` where nothing
-    names another.
+    """Migrations are run by a person: ``python manage.py db upgrade``. ``ORBRO_ENV`` is ``prod`` where
+    nothing names another.
 
     There are no other back ends until ``application.cfg`` says ``ORBRO_CONNECTIONS = CONNECTIONS``, and
     where they are.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from flask import Flask
 
+from flask_orbro import public
+from flask_orbro.cli import orbro
 from flask_orbro.config import settings_table
 from flask_orbro.connections import Sources, read_definitions
 from flask_orbro.simulator import SimulatorServer
@@ -33,6 +36,25 @@ def test_the_settings_table_is_the_code_s() -> None:
         expected.append(f"| `{key}` | {written} | {unit} | {meaning} |")
     assert shown is not None
     assert shown.group(1).splitlines() == expected
+
+
+def _commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from _commands(command, *path, name)
+
+
+@pytest.mark.parametrize("command", list(_commands(orbro)), ids=" ".join)
+def test_every_command_is_in_the_table(command: tuple[str, ...]) -> None:
+    *groups, name = command
+    row = rf"^\| `flask orbro {' '.join(groups)}[^`]*(?<=[ |]){name}\b[^`]*` \|"
+    assert re.search(row, README.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", public.__all__)
+def test_every_public_name_is_told_of(name: str) -> None:
+    assert re.search(rf"\b{name}\b", README.read_text())
 
 
 def test_the_connections_are_defined_as_shown() -> None:
@@ -82,6 +104,8 @@ def test_the_app_factory_runs_as_shown(
         assert accepted.json == {"email": "admin@acme.example", "role": "HQ"}
         assert client.get("/me", query_string={"origin": origin}).status_code == 401
         assert client.get("/docs").status_code == 200
-        assert "/installed" in json.dumps(client.get("/swagger.json").json)
+        paths = client.get("/swagger.json").json["paths"]
+        assert "/installed" in paths
+        assert "200" in paths["/me"]["get"]["responses"]
     finally:
         get_state(app).close()

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from ..errors import ProblemError
+from ..errors import NotInitializedError, ProblemError
 from ..simulator.cli import simulate, simulator
 from ..state import get_state
 from .connections import connections
@@ -25,6 +25,8 @@ class Commands(AppGroup):
             return super().invoke(ctx)
         except ProblemError as error:
             raise click.ClickException(str(error.__cause__ or error.detail)) from None
+        except NotInitializedError as error:
+            raise click.ClickException(str(error)) from None
 
 
 orbro = Commands("orbro", help="Set up, try out and look after a Connect app.")

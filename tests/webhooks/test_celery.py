@@ -23,6 +23,7 @@ from sqlalchemy.orm import sessionmaker
 
 from benchmarks.inbox.tcp_proxy import TcpProxy
 from flask_orbro import ConfigurationError, Delivery, OrbroConnect
+from flask_orbro.storage import sqlite_file
 from flask_orbro.stores.delivery_record import DeliveryState
 
 from ..conftest import CLIENT_SECRET, ENCRYPTION_KEY, need_service
@@ -128,7 +129,8 @@ def celery_world(
     make_inbox_world: Callable[..., InboxWorld], broker: Broker, tmp_path: Path
 ) -> Callable[..., InboxWorld]:
     def make(**options: Any) -> InboxWorld:
-        sessions = sessionmaker(create_engine(f"sqlite:///{tmp_path}/orbro.sqlite"))
+        file = tmp_path / sqlite_file(broker.client_id)  # which the worker opens as its own
+        sessions = sessionmaker(create_engine(f"sqlite:///{file}"))
         orbro = options.pop("orbro", None) or OrbroConnect(db_session_maker=sessions)
 
         # The web process never runs it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -124,6 +125,33 @@ def test_every_refusal_is_recorded_with_its_exact_reason(
         None,
         simulator.platform.organization("acme").id,
     ]
+
+
+@pytest.mark.parametrize("testing", [True, False])
+@pytest.mark.parametrize(
+    "shown", [TOKEN, f"Bearer {TOKEN}", "client_secret=hush-hush-hush", "Basic aHVzaA=="]
+)
+def test_an_audit_record_shows_no_credential_in_its_fields_either(
+    make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture, testing: bool, shown: str
+) -> None:
+    """Formatters that write fields, JSON for example, go past the filter of messages."""
+    app = make_app(TESTING=testing)
+    for path, decorate in (("/me", user_required), ("/hook", webhook_required)):
+        app.add_url_rule(path, path, decorate(lambda: "in"))
+    delivery = bearer(signed({"issued_by": "meta-platform-webhook", "sub": shown}, "f" * 40))
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("request_id", {"path": "/me", "headers": {"X-Request-Id": shown}}),
+        ("named", {"path": "/me", "query_string": {"origin": shown}}),
+        ("named", {"path": "/me", "headers": {"sub": shown}}),
+        ("named", {"path": "/hook", "headers": delivery}),
+    ]
+    for field, sent in requests:
+        caplog.clear()
+        assert app.test_client().get(**sent).status_code == 401
+        (record,) = [record.orbro for record in caplog.records if record.name == "flask_orbro.audit"]
+        assert REDACTED in record[field]
+        for secret in (TOKEN, "hush", "aHVzaA"):
+            assert secret not in f"{record} {caplog.text}"
 
 
 @pytest.mark.parametrize("testing", [True, False])

@@ -84,6 +84,33 @@ def test_a_fault_is_shared_by_those_who_waited(
     assert time.monotonic() - began < 3, "they asked in turn"
 
 
+def test_an_answer_to_what_was_asked_before_a_token_was_forgotten_is_not_remembered(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    orbro = OrbroConnect()
+    app = make_app(orbro)
+    add_view(app)
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    token = simulator.platform.user_token("acme")
+    inner = simulator.app.wsgi_app
+
+    def forgetting(environ: dict[str, Any], start_response: Any) -> Any:
+        """Someone logs out while the answer is on its way."""
+        answer = inner(environ, start_response)
+        if environ["PATH_INFO"] == USER_PATH and simulator.platform.counts[USER_PATH] == 1:
+            with app.app_context():
+                orbro.forget(token)
+        return answer
+
+    simulator.app.wsgi_app = forgetting  # type: ignore[method-assign]
+    for asked in (1, 2, 2):
+        assert call_at_once(app, 1, origin, token) == {200: 1}
+        assert simulator.platform.counts[USER_PATH] == asked
+
+
 def call_from_process(
     folder: str, config: dict[str, Any], origin: str, token: str, start: Any, results: Any
 ) -> None:

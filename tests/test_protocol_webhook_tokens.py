@@ -76,10 +76,11 @@ def test_no_algorithm_but_hs256_is_taken() -> None:
         jwt.encode(GOOD, pem, algorithm="RS256"),
         jwt.encode(GOOD, long_secret, algorithm="HS512"),
         jwt.encode(GOOD, long_secret, algorithm="HS384"),
-        signed(GOOD, header={"alg": "NONE"}),
-        signed(GOOD, header={"alg": "hs256"}),
+        signed(GOOD, long_secret, header={"alg": "NONE"}),
+        signed(GOOD, long_secret, header={"alg": "hs256"}),
+        signed(GOOD, long_secret, header={"alg": "HS512"}),
     ):
-        assert reason_for(token, long_secret) in ("algorithm", "malformed")
+        assert reason_for(token, long_secret) == "algorithm"
 
 
 def test_a_public_key_is_not_taken_as_an_hmac_secret() -> None:
@@ -90,7 +91,7 @@ def test_a_public_key_is_not_taken_as_an_hmac_secret() -> None:
 
 @pytest.mark.parametrize("algorithm", [None, 1, [], {}, ["HS256"], {"HS256": 1}, True, "", "HS256\n"])
 def test_an_algorithm_of_another_type_is_refused(algorithm: Any) -> None:
-    assert reason_for(signed(GOOD, header={"alg": algorithm})) in ("algorithm", "malformed")
+    assert reason_for(signed(GOOD, header={"alg": algorithm})) == "algorithm"
 
 
 def test_a_short_key_verifies_nothing() -> None:
@@ -101,7 +102,8 @@ def test_a_short_key_verifies_nothing() -> None:
 
 @pytest.mark.parametrize("issuer", [None, "", "meta-platform-connect", "META-PLATFORM-WEBHOOK", 1, [], {}])
 def test_only_the_webhook_issuer_is_taken(issuer: Any) -> None:
-    assert reason_for(with_claims(issued_by=issuer)) in ("issuer", "issued_by_not_text")
+    expected = "issuer" if isinstance(issuer, str) else "issued_by_not_text"
+    assert reason_for(with_claims(issued_by=issuer)) == expected
 
 
 def test_a_token_without_an_issuer_is_refused() -> None:
@@ -152,11 +154,22 @@ def test_a_token_of_the_future_is_refused(name: str, reason: str) -> None:
         assert reason_for(with_claims(**{name: other})) == f"{name}_not_a_time"
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 5000])
-def test_numbers_that_are_none_are_refused(number: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "reason", "peeked"),
+    [
+        ("NaN", "malformed", None),
+        ("Infinity", "malformed", None),
+        ("-Infinity", "malformed", None),
+        ("1e400", "exp_not_a_time", float("inf")),
+        ("-1e400", "exp_not_a_time", float("-inf")),
+        ("9" * 5000, "malformed", None),
+    ],
+    ids=["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "5000 digits"],
+)
+def test_numbers_that_are_none_are_refused(number: str, reason: str, peeked: float | None) -> None:
     payload = b'{"issued_by":"meta-platform-webhook","sub":"organizationId:o1","exp":%s}' % number.encode()
-    assert reason_for(signed(payload)) in ("malformed", "exp_not_a_time")
-    assert peek_claims(signed(payload)).get("exp") in (None, float("inf"), float("-inf"))
+    assert reason_for(signed(payload)) == reason
+    assert peek_claims(signed(payload)).get("exp") == peeked
 
 
 def test_a_member_that_comes_twice_is_refused() -> None:
@@ -181,35 +194,39 @@ def test_an_oversized_token_is_refused_unread() -> None:
 
 @pytest.mark.parametrize("bomb", [b"[" * 2900, b'{"a":' * 900, b"[" * 1400 + b"]" * 1400])
 def test_deep_json_in_payload_or_header_is_refused(bomb: bytes) -> None:
-    for token in (signed(bomb), signed(GOOD, header=bomb), signed(b'{"sub":' + bomb + b"}")):
+    in_header = signed(GOOD, header=bomb)
+    for token in (signed(bomb), in_header, signed(b'{"sub":' + bomb + b"}")):
         assert len(token) <= MAX_TOKEN
-        assert reason_for(token) in ("malformed", "algorithm")
-        assert peek_claims(token) in ({}, GOOD)  # the header is not looked at
+        assert reason_for(token) == "malformed"
+        assert peek_claims(token) == (GOOD if token is in_header else {})  # the header is not looked at
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("header", "reason"),
     [
-        {"alg": "HS256", "crit": ["b64"], "b64": False},
-        {"alg": "HS256", "b64": False},
-        {"alg": "HS256", "crit": ["exp"]},
-        {"alg": "HS256", "kid": 7},
-        {"typ": "JWT"},
-        [],
-        "HS256",
-        None,
-        1,
+        ({"alg": "HS256", "crit": ["b64"], "b64": False}, "malformed"),
+        ({"alg": "HS256", "crit": ["b64"], "b64": True}, "malformed"),
+        ({"alg": "HS256", "crit": ["exp"]}, "malformed"),
+        ({"alg": "HS256", "crit": []}, "malformed"),
+        ({"alg": "HS256", "crit": None}, "malformed"),
+        ({"alg": "HS256", "b64": False}, "malformed"),
+        ({"typ": "JWT"}, "algorithm"),
+        ([], "malformed"),
+        ("HS256", "malformed"),
+        (None, "malformed"),
+        (1, "malformed"),
     ],
 )
-def test_a_strange_header_is_refused_or_changes_nothing(header: Any) -> None:
+def test_a_strange_header_is_refused(header: Any, reason: str) -> None:
     token = signed(GOOD, header=json.dumps(header).encode())
-    said: Any = None
-    try:
-        said = verify_webhook_token(token, SECRET, now=NOW, rules=RULES)
-    except TokenError as error:
-        said = error.reason
-    assert said in (GOOD, "malformed", "algorithm", "signature")
-    assert isinstance(peek_claims(token), dict)
+    assert reason_for(token) == reason
+    assert peek_claims(token) == GOOD  # the header is not looked at
+
+
+@pytest.mark.parametrize("more", [{"kid": 7}, {"typ": "at+jwt"}, {"cty": "JWT"}, {"jku": "http://x"}])
+def test_a_header_that_changes_nothing_is_taken(more: dict[str, Any]) -> None:
+    token = signed(GOOD, header={"alg": "HS256"} | more)
+    assert verify_webhook_token(token, SECRET, now=NOW, rules=RULES) == GOOD
 
 
 def test_a_subject_is_an_organization_or_the_older_user_form() -> None:

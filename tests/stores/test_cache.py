@@ -245,6 +245,15 @@ def test_an_entry_of_another_secret_or_purpose_is_ignored(medium: MemoryCache, c
     assert SealedCache(medium, SECRET, "verdict", clock).get("a") == {"outcome": "accepted"}
 
 
+def test_a_name_tells_nothing_to_who_has_not_the_secret(medium: MemoryCache, clock: Clock) -> None:
+    """Whoever reads the medium, and guesses what is kept, cannot tell that it is."""
+    secrets = (SECRET, SECRET + "x", "", "x")
+    sealed = [SealedCache(medium, secret, purpose, clock) for secret in secrets for purpose in ("a", "b")]
+    digests = [cache.name("o1").partition(":")[2] for cache in sealed]
+    assert len(set(digests)) == len(sealed)
+    assert digests[0] == SealedCache(medium, SECRET, "a", clock).name("o1").partition(":")[2]
+
+
 def test_a_plain_entry_is_ignored(sealed: SealedCache, medium: MemoryCache) -> None:
     planted = json.dumps({"value": {"token": "evil"}, "until": NOW + 1000}).encode()
     for forged in (planted, base64.b64encode(planted), b"\x00" * 12 + planted):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
 
-from flask_orbro import current_delivery, webhook_required
+from flask_orbro import OrbroConnect, current_delivery, webhook_required
 from flask_orbro.schedule import NEEDED_GAP
 from flask_orbro.state import get_state
 
@@ -89,6 +92,32 @@ def test_the_secret_before_the_previous_one_is_gone(make_world: Callable[..., Wo
     world.install()
     world.install()
     is_problem(world.deliver(webhook_token(first, world.organization_id)), 401)
+
+
+@both_modes
+def test_a_secret_that_another_process_has_changed_is_good_at_once(
+    make_world: Callable[..., World], tmp_path: Path, testing: bool
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/shared.sqlite")
+    here, there = (
+        make_world(
+            orbro=OrbroConnect(db_session_maker=sessionmaker(engine)),
+            install=False,
+            TESTING=testing,
+            ORBRO_ORGANIZATION_TTL=60,
+        )
+        for _ in range(2)
+    )
+    there.install()
+    old = there.platform.webhook_token("acme")
+    assert here.deliver(old).status_code == 200  # from now on it knows the organization
+    there.install()
+    new = there.platform.webhook_token("acme")
+    questions = len(here.seen)
+    assert new != old
+    assert here.deliver(new).status_code == 200
+    assert len(here.seen) == questions, "the platform was asked about what the database tells"
+    engine.dispose()
 
 
 def test_an_uninstalled_organizations_deliveries_are_refused(make_world: Callable[..., World]) -> None:

@@ -1,22 +1,33 @@
-"""Every kind of endpoint with every kind of credential: exact outcomes, generated."""
+"""Every kind of endpoint with every credential, in every kind of view: exact outcomes, from one table."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from flask import Flask, jsonify
+from flask import Blueprint, Flask, current_app
 from flask_restx import Api, Resource
+from werkzeug.test import TestResponse
 
 from flask_orbro import (
+    Delivery,
     OrbroConnect,
+    any_of,
+    authenticate_any_of,
+    authenticate_connect_app,
+    authenticate_open_api,
+    authenticate_user,
+    authenticate_webhook,
     connect_required,
+    current_delivery,
+    current_identity,
+    current_organization,
     open_api_required,
     user_required,
     webhook_required,
@@ -25,61 +36,91 @@ from flask_orbro.simulator import Platform, SimulatorServer
 from flask_orbro.state import get_state
 
 from .conftest import CLIENT_ID, CLIENT_SECRET, DESCRIPTOR, bearer, serve
+from .credentials import CONNECT, IN, KINDS, MISSING, OPEN_API, OUTCOMES, OWN_KEY, USER, WEBHOOK, Credentials
+from .world import KINDS as VIEWS
+from .world import make_view
 
-DECORATORS = {
-    "user": user_required,
-    "connect": connect_required,
-    "open_api": open_api_required,
-    "webhook": webhook_required,
+NOBODY = "nobody"
+#: Whom ``optional=True`` lets pass, as nobody.
+PASSING = ("none", "own")
+
+
+def awaited(view: Any) -> Any:
+    """For a method of a Resource that is async and has no decorator: flask-restx runs no coroutine."""
+
+    @wraps(view)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return current_app.ensure_sync(view)(*args, **kwargs)
+
+    return run
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """:param takes: the kinds of credential.
+    :param decorator: around the view.
+    :param call: what the view calls.
+    """
+
+    takes: tuple[str, ...]
+    decorator: Any = awaited
+    call: Callable[[], Any] = dict
+    optional: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """The view: as whom it sees its caller."""
+        self.call()
+        organization = current_organization.organization_id if current_organization else None
+        identity = type(current_identity._get_current_object()).__name__ if current_identity else NOBODY
+        return {"as": WEBHOOK if current_delivery else identity, "organization": organization}
+
+
+ENDPOINTS = {
+    "user": Endpoint((USER,), user_required),
+    "connect": Endpoint((CONNECT,), connect_required),
+    "open_api": Endpoint((OPEN_API,), open_api_required),
+    "webhook": Endpoint((WEBHOOK,), webhook_required),
+    "user or connect": Endpoint((USER, CONNECT), any_of(USER, CONNECT)),
+    "webhook or open_api": Endpoint((WEBHOOK, OPEN_API), any_of(WEBHOOK, OPEN_API)),
+    "any": Endpoint(KINDS, any_of(*KINDS)),
+    "optional user": Endpoint((USER,), user_required(optional=True), optional=True),
+    "optional connect": Endpoint((CONNECT,), connect_required(optional=True), optional=True),
+    "optional any": Endpoint(KINDS, any_of(*KINDS, optional=True), optional=True),
+    "call for user": Endpoint((USER,), call=authenticate_user),
+    "call for connect": Endpoint((CONNECT,), call=authenticate_connect_app),
+    "call for open_api": Endpoint((OPEN_API,), call=authenticate_open_api),
+    "call for webhook": Endpoint((WEBHOOK,), call=authenticate_webhook),
+    "call for any": Endpoint(KINDS, call=partial(authenticate_any_of, *KINDS)),
+    "optional call": Endpoint((USER,), call=partial(authenticate_user, optional=True), optional=True),
 }
-VIEWS = ("resource", "view", "async")
-RIGHT = ("user", "connect", "open_api", "webhook")
-FORGED = ("expired", "wrong_organization", "wrong_issuer", "alg_none", "alg_swapped", "other_key")
-#: Tokens that say what they are: refused by the app, without a question.
-OTHER_KIND = "token_of_another_kind"
+#: As what each kind is let in.
+SEEN_AS = {
+    USER: "UserIdentity", CONNECT: "ConnectAppIdentity", OPEN_API: "OpenApiIdentity", WEBHOOK: WEBHOOK,
+}  # fmt: skip
 
 
 @dataclass
 class World:
     platform: Platform
     app: Flask
-    origin: str
-    key = rsa.generate_private_key(65537, 2048)
+    host: str
+    #: Organizations whose deliveries a handler was given.
+    handled: list[str]
+    credentials: dict[str, str | None] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
 
-    def token(self, kind: str, subdomain: str = "acme", **options: Any) -> str:
-        if kind == "open_api":
-            return self.platform.open_api_token(**options)
-        made: str = getattr(self.platform, f"{kind}_token")(subdomain, **options)
-        return made
+    @property
+    def organization_id(self) -> str:
+        return self.platform.organization("acme").id
 
-    def credential(self, name: str, kind: str) -> str | None:
-        """A credential for an endpoint of a kind: none, a right one of some kind, or a forged one."""
-        if name == "none":
-            return None
-        if name in RIGHT:
-            return self.token(name)
-        if name == "expired":
-            return self.token(kind, expires_in=-60)
-        if name == "wrong_organization":
-            return self._of_another_organization(kind)
-        claims = jwt.decode(self.token(kind), options={"verify_signature": False})
-        if name == "wrong_issuer":
-            claims["issued_by"] = "meta-platform-somebody"
-        if name == "alg_none":
-            return jwt.encode(claims, None, algorithm="none")
-        if name == "alg_swapped":
-            return jwt.encode(claims, self.key, algorithm="RS256")
-        key = self._secret() if name == "wrong_issuer" and kind == "webhook" else "k" * 64
-        return jwt.encode(claims, key, algorithm="HS256")
-
-    def _of_another_organization(self, kind: str) -> str:
-        if kind != "webhook":
-            return self.token("user" if kind == "open_api" else kind, "globex")
-        claims = jwt.decode(self.token("webhook"), options={"verify_signature": False})
-        return jwt.encode(claims, self._secret("globex"), algorithm="HS256")
-
-    def _secret(self, subdomain: str = "acme") -> str:
-        return self.platform.installation(subdomain).shared_secret
+    def post(self, path: str, credential: str, body: Any = None, subdomain: str = "acme") -> TestResponse:
+        token = self.credentials[credential]
+        return self.app.test_client().post(
+            path,
+            query_string={"origin": f"http://{subdomain}.{self.host}"},
+            json=body or {"number": next(self._numbers)},
+            headers=bearer(token) if token else {},
+        )
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["testing", "production"])
@@ -87,78 +128,147 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("app")
     (folder / "connect.json").write_text(json.dumps(DESCRIPTOR))
     with SimulatorServer() as server:
-        app = make_app(folder, server, request.param)
+        handled: list[str] = []
+        app = make_app(folder, server, handled, TESTING=request.param)
+        world = World(server.platform, app, server.platform_host, handled)
         with serve(app) as url:
             for subdomain in ("acme", "globex"):
                 assert server.platform.install(url, subdomain, client_id=CLIENT_ID).ok
-        yield World(server.platform, app, f"http://acme.{server.platform_host}")
+        world.credentials = Credentials(server.platform).all()
+        for kind in (USER, CONNECT):  # what is remembered of one organization says nothing about another
+            token = f"{kind}, of another organization"
+            assert world.post(f"/view/{kind}", token, subdomain="globex").status_code == 200
+        yield world
         get_state(app).close()
 
 
-def make_app(folder: Path, server: SimulatorServer, testing: bool) -> Flask:
+def make_app(folder: Path, server: SimulatorServer, handled: list[str], **config: Any) -> Flask:
     app = Flask("matrix", root_path=str(folder), instance_path=str(folder))
     app.config.update(
-        TESTING=testing,
+        config,
+        JWT_SECRET_KEY=OWN_KEY,
         ORBRO_CLIENT_ID=CLIENT_ID,
         ORBRO_CLIENT_SECRET=CLIENT_SECRET,
         ORBRO_PLATFORM_HOST=server.platform_host,
         ORBRO_PLATFORM_SCHEME="http",
         ORBRO_SWEEPER=False,
+        ORBRO_WORKER="inline",
     )
     orbro = OrbroConnect(app)
-    api = Api(app, doc=False)
-    orbro.init_api(api)
-    for kind, decorator in DECORATORS.items():
-        add_views(app, api, kind, decorator)
+    add_handlers(orbro, handled)
+    blueprint = Blueprint("api", __name__, url_prefix="/api")
+    api = Api(blueprint, doc=False)
+    for name, endpoint in ENDPOINTS.items():
+        for kind in VIEWS:
+            add_view(app, api, kind, name, endpoint)
+    app.register_blueprint(blueprint)
+    orbro.init_api(api, app)
     return app
 
 
-def add_views(app: Flask, api: Api, kind: str, decorator: Any) -> None:
-    @api.route(f"/resource/{kind}", endpoint=f"resource_{kind}")
-    class Endpoint(Resource):
-        @decorator
-        def post(self) -> Any:
-            return {"kind": kind}
+def add_handlers(orbro: OrbroConnect, handled: list[str]) -> None:
+    @orbro.on("device:device_created", path="/on/sync")
+    def handle(delivery: Delivery) -> None:
+        handled.append(delivery.organization_id)
 
-    @decorator
-    def view() -> Any:
-        return jsonify(kind=kind)
-
-    @decorator
-    async def async_view() -> Any:
-        return jsonify(kind=kind)
-
-    app.add_url_rule(f"/view/{kind}", f"view_{kind}", view, methods=["POST"])
-    app.add_url_rule(f"/async/{kind}", f"async_{kind}", async_view, methods=["POST"])
+    @orbro.on("device:device_created", path="/on/async")
+    async def handle_async(delivery: Delivery) -> None:
+        handled.append(delivery.organization_id)
 
 
-def expected(kind: str, credential: str) -> tuple[int, str | None]:
-    """Status and ``code`` of the answer."""
-    if credential == kind:
-        return 200, None
-    if credential == "none":
-        return 401, "token_missing"
-    if kind != "webhook" and credential == "webhook":
-        return 401, OTHER_KIND
-    if credential == "expired":
-        return 401, "token_expired"
-    return 401, "token_invalid"
+def add_view(app: Flask, api: Api, kind: str, name: str, endpoint: Endpoint) -> None:
+    view = make_view(kind, endpoint.decorator, endpoint.told)
+    path, known_as = path_of(kind, name), f"{kind} {name}".replace(" ", "_")
+    if "resource" in kind:
+        resource = type("View", (Resource,), {"post": view})
+        api.add_resource(resource, path.removeprefix("/api"), endpoint=known_as)
+    else:
+        app.add_url_rule(path, known_as, view, methods=["POST"])
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("kind", DECORATORS)
-@pytest.mark.parametrize("credential", ["none", *RIGHT, *FORGED])
-def test_each_endpoint_takes_its_own_credential_alone(
-    world: World, credential: str, kind: str, view: str
-) -> None:
-    token = world.credential(credential, kind)
-    response = world.app.test_client().post(
-        f"/{view}/{kind}",
-        query_string={"origin": world.origin},
-        json={"at": 1},
-        headers=bearer(token) if token else {},
+def path_of(kind: str, name: str) -> str:
+    return f"{'/api' if 'resource' in kind else ''}/{kind}/{name}".replace(" ", "-")
+
+
+def expected(endpoint: Endpoint, credential: str, organization_id: str) -> tuple[int, Any]:
+    """Status, and whom the view sees, or the codes of which the answer names one."""
+    if endpoint.optional and credential in PASSING:
+        return 200, {"as": NOBODY, "organization": None}
+    outcomes = dict(zip(KINDS, OUTCOMES[credential], strict=True))
+    for kind in endpoint.takes:
+        if outcomes[kind] == IN:
+            return 200, {"as": SEEN_AS[kind], "organization": None if kind == OPEN_API else organization_id}
+    return 401, {outcomes[kind] for kind in endpoint.takes}
+
+
+def is_as_expected(answer: TestResponse, status: int, told: Any) -> bool:
+    document, challenge = answer.get_json(), answer.headers.get("WWW-Authenticate")
+    if answer.status_code != status:
+        return False
+    if status != 401:
+        return challenge is None and bool(document == told)
+    error = "" if document["code"] == MISSING else ', error="invalid_token"'
+    return (
+        answer.content_type == "application/problem+json"
+        and document["code"] in told
+        and challenge == f'Bearer realm="orbro"{error}'
     )
-    status, code = expected(kind, credential)
-    assert response.status_code == status
-    assert (response.get_json() or {}).get("code") == code
-    assert ("WWW-Authenticate" in response.headers) == (status == 401)
+
+
+def test_the_table_is_of_these_credentials(world: World) -> None:
+    assert list(OUTCOMES) == list(world.credentials)
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_an_endpoint_takes_its_own_credentials_alone(world: World, name: str, kind: str) -> None:
+    wrong = []
+    for credential in OUTCOMES:
+        answer = world.post(path_of(kind, name), credential)
+        status, told = expected(ENDPOINTS[name], credential, world.organization_id)
+        if not is_as_expected(answer, status, told):
+            wrong.append((credential, status, told, answer.status_code, answer.get_json()))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", ["/on/sync", "/on/async"])
+def test_a_handler_is_given_deliveries_alone(world: World, path: str) -> None:
+    wrong = []
+    for credential in OUTCOMES:
+        world.handled.clear()
+        answer = world.post(path, credential)
+        status, told = expected(Endpoint((WEBHOOK,)), credential, world.organization_id)
+        if status == 401:
+            right = is_as_expected(answer, status, told) and world.handled == []
+        else:
+            right = answer.status_code == 202 and world.handled == [world.organization_id]
+        if not right:
+            wrong.append((credential, status, told, answer.status_code, answer.get_json(), *world.handled))
+    assert wrong == []
+
+
+#: What anybody may say of ``globex``, who it is said to be from put aside: body, status and code.
+LIFECYCLE: dict[str, tuple[dict[str, str], int, str | None]] = {
+    "/installed": ({"shared_secret": "f" * 40, "subdomain": "globex"}, 200, None),
+    "/uninstalled": ({}, 200, None),
+    "/enabled": ({}, 200, None),
+    "/disabled": ({"organization_id": "nobody"}, 404, "unknown_organization"),
+}
+
+
+@pytest.mark.parametrize("path", LIFECYCLE)
+def test_no_credential_makes_a_lifecycle_call_count(world: World, path: str) -> None:
+    organization_id = world.platform.organization("globex").id
+    body, status, code = LIFECYCLE[path]
+    store = get_state(world.app).organizations
+
+    def trusted() -> Any:
+        row = store.get(organization_id)
+        return row and (row.state, row.shared_secret, row.subdomain, row.bound_subdomain, row.previous_secret)
+
+    before = trusted()
+    for credential in OUTCOMES:
+        answer = world.post(path, credential, {"organization_id": organization_id} | body)
+        document = answer.get_json() or {}
+        assert (answer.status_code, document.get("code")) == (status, code), credential
+        assert trusted() == before, credential

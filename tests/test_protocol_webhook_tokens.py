@@ -36,10 +36,11 @@ def part(value: Any) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def signed(claims: Any, secret: str = SECRET, header: Any = None, digest: str = "sha256") -> str:
+def signed(claims: Any, secret: str | bytes = SECRET, header: Any = None, digest: str = "sha256") -> str:
     """A token of any claims and any header, whole or broken, with a true HMAC."""
     unsigned = f"{part(header or {'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}"
-    return f"{unsigned}.{part(hmac.digest(secret.encode(), unsigned.encode(), digest))}"
+    key = secret if isinstance(secret, bytes) else secret.encode()
+    return f"{unsigned}.{part(hmac.digest(key, unsigned.encode(), digest))}"
 
 
 def reason_for(token: str, secret: str = SECRET, rules: WebhookRules = RULES) -> str:

@@ -84,7 +84,7 @@ FAULTS = [
     Guard(
         "fault 9: what is logged is redacted",
         "logs.py",
-        "        redacted = redact(message)\n",
+        "        redacted = self.redact(message)\n",
         "        redacted = message\n",
     ),
     Guard(

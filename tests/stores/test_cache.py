@@ -284,4 +284,4 @@ def test_two_processes_of_one_app_read_each_other(redis_cache: RedisCache, clock
 
 
 def test_memory_can_be_asked_for_by_name() -> None:
-    assert isinstance(open_cache(None, "memory://"), MemoryCache)
+    assert isinstance(open_cache(None, "memory://", patience=1), MemoryCache)

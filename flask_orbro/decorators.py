@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
@@ -32,6 +33,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 Words = str | Iterable[str] | None
 
 
+@dataclass(frozen=True)
+class _Terms:
+    """What one view asks of its callers: any of some kinds of credential, and words of their identity."""
+
+    kinds: tuple[str, ...]
+    optional: bool
+    wanted: Mapping[str, frozenset[str]]
+
+
 def authenticate_user(*, role: Words = None, status: Words = None, optional: bool = False) -> Caller:
     """Let in the bearer of a platform user token.
 
@@ -41,7 +51,7 @@ def authenticate_user(*, role: Words = None, status: Words = None, optional: boo
         pass with no identity.
     :raises ProblemError: 400, 401, 403, 429 or 503.
     """
-    return _authenticate((USER,), optional=optional, role=role, status=status)
+    return _authenticate(_terms((USER,), optional=optional, role=role, status=status))
 
 
 def authenticate_connect_app(
@@ -51,22 +61,22 @@ def authenticate_connect_app(
 
     :param scope: words that all must be among the token's scopes.
     """
-    return _authenticate((CONNECT,), optional=optional, role=role, scope=scope, status=status)
+    return _authenticate(_terms((CONNECT,), optional=optional, role=role, scope=scope, status=status))
 
 
 def authenticate_open_api(*, role: Words = None, status: Words = None, optional: bool = False) -> Caller:
     """Let in the bearer of an Open API token; see :func:`authenticate_user`."""
-    return _authenticate((OPEN_API,), optional=optional, role=role, status=status)
+    return _authenticate(_terms((OPEN_API,), optional=optional, role=role, status=status))
 
 
 def authenticate_any_of(*kinds: str, **options: Any) -> Caller:
     """Let in the bearer of any of several credentials; see :func:`any_of`."""
-    return _authenticate(_known_kinds(kinds), **_known_options(kinds, options))
+    return _authenticate(_terms(_known_kinds(kinds), **options))
 
 
 def authenticate_webhook() -> Caller:
     """Let in a delivery of the platform. Its body is read after its token is verified."""
-    return _authenticate((WEBHOOK,), optional=False)
+    return _authenticate(_terms((WEBHOOK,)))
 
 
 @overload
@@ -158,16 +168,28 @@ def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
     return kinds
 
 
-def _known_options(kinds: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    # Only a connect-app token has scopes: elsewhere the option would let nobody in.
-    allowed = {"role", "status", "optional"} | ({"scope"} if CONNECT in kinds else set())
-    if set(options) - allowed:
-        raise TypeError(f"Unknown options: {sorted(set(options) - allowed)}.")
-    return options
+def _terms(kinds: tuple[str, ...], *, optional: bool = False, **wanted: Words) -> _Terms:
+    """Read once, so that every request is judged by the same words.
+
+    :raises TypeError: an option is unknown, lets nobody in, or names no words.
+    """
+    allowed = set() if WEBHOOK in kinds else {"role", "status"}  # deliveries have neither
+    allowed |= {"scope"} if allowed and CONNECT in kinds else set()  # only a connect-app token has scopes
+    if set(wanted) - allowed:
+        raise TypeError(f"These are no options here: {sorted(set(wanted) - allowed)}.")
+    given = {name: _words(name, words) for name, words in wanted.items() if words is not None}
+    return _Terms(kinds, optional, given)
+
+
+def _words(name: str, given: str | Iterable[str]) -> frozenset[str]:
+    words = frozenset([given] if isinstance(given, str) else given)
+    if not words or not all(isinstance(word, str) and word for word in words):
+        raise TypeError(f"'{name}' must be a word or several, not {given!r}.")
+    return words
 
 
 def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any], *, once: bool = False) -> Any:
-    _known_options(kinds, options)
+    terms = _terms(kinds, **options)
 
     def decorator(function: F) -> F:
         if not callable(function) or inspect.isclass(function):
@@ -175,11 +197,11 @@ def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any], *, onc
 
         @wraps(function)
         def authenticated(*args: Any, **kwargs: Any) -> Any:
-            caller = _authenticate(kinds, **options)
+            caller = _authenticate(terms)
             view = partial(current_app.ensure_sync(function), *args, **kwargs)
             return handle_once(caller, view) if once else view()
 
-        documented = document_credentials(authenticated, kinds, optional=options.get("optional", False))
+        documented = document_credentials(authenticated, kinds, optional=terms.optional)
         return cast(F, documented)
 
     if view is None:
@@ -187,11 +209,11 @@ def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any], *, onc
     return decorator(view)
 
 
-def _authenticate(kinds: tuple[str, ...], *, optional: bool = False, **wanted: Words) -> Caller:
-    credential = "|".join(kinds)
+def _authenticate(terms: _Terms) -> Caller:
+    credential = "|".join(terms.kinds)
     metrics = get_state().metrics
     try:
-        caller = _judge(kinds, optional, wanted)
+        caller = _judge(terms)
     except ProblemError as refusal:
         metrics.request(credential, refusal.reason)
         audit(refusal, credential)
@@ -202,19 +224,19 @@ def _authenticate(kinds: tuple[str, ...], *, optional: bool = False, **wanted: W
     return set_caller(caller)
 
 
-def _judge(kinds: tuple[str, ...], optional: bool, wanted: dict[str, Words]) -> Caller:
+def _judge(terms: _Terms) -> Caller:
     authorization = request.headers.get("Authorization")
-    if optional and authorization is None:
+    if terms.optional and authorization is None:
         return Caller()
     presented = Presented(authorization, origin=request.args.get("origin"), sub=request.headers.get("sub"))
     try:
-        caller = _first_accepted(kinds, presented)
+        caller = _first_accepted(terms.kinds, presented)
     except ProblemError:
-        if optional and get_state().authenticator.is_own(presented):
+        if terms.optional and get_state().authenticator.is_own(presented):
             return Caller()  # the app's own log-in, which is not ours to judge
         raise
     with refusals_of(caller.organization.organization_id if caller.organization else None):
-        for name, words in wanted.items():
+        for name, words in terms.wanted.items():
             _check(caller, name, words)
     return caller
 
@@ -268,11 +290,8 @@ _JUDGES: dict[str, Callable[[Presented], Caller]] = {
 }
 
 
-def _check(caller: Caller, name: str, words: Words) -> None:
+def _check(caller: Caller, name: str, wanted: frozenset[str]) -> None:
     """:raises NotAllowed: where the identity's ``role``, ``scope`` or ``status`` is not enough."""
-    if words is None:
-        return
-    wanted = {words} if isinstance(words, str) else set(words)
     value = getattr(caller.identity, name, None)
     if name == "scope":
         enough = isinstance(value, str) and wanted <= set(value.replace(",", " ").split())

@@ -75,7 +75,6 @@ ENOUGH: list[tuple[dict[str, Any], str | None]] = [
     ({"role": "HQ"}, None),
     ({"role": ("Branch", "HQ")}, None),
     ({"role": "hq"}, "role_not_enough"),
-    ({"role": ()}, "role_not_enough"),
     ({"role": ["Branch"]}, "role_not_enough"),
     ({"status": "Activated"}, None),
     ({"status": "Blocked"}, "status_not_enough"),
@@ -110,6 +109,44 @@ def test_every_scope_that_is_wanted_must_be_there(make_world: Callable[..., Worl
     for path, (scope, _, status) in zip(views, cases, strict=True):
         token = world.platform.connect_token("acme", scope=scope)
         assert world.get(path, token).status_code == status
+
+
+@every_kind
+@both_modes
+def test_words_that_can_be_read_once_are_wanted_of_every_request(
+    make_world: Callable[..., World], kind: str, testing: bool
+) -> None:
+    views = {
+        "/scope": (connect_required(scope=(word for word in ["admin"])), who),
+        "/role": (connect_required(role=map(str, ["HQ"])), who),
+        "/status": (connect_required(status=iter(["Activated"])), who),
+    }
+    world = make_world(kind=kind, views=views, TESTING=testing)
+    poor, rich = (world.platform.connect_token("acme", scope=scope) for scope in ("read", "read admin"))
+    for _ in range(3):
+        assert world.get("/scope", poor).status_code == 403
+        assert world.get("/scope", rich).status_code == 200
+        assert world.get("/role", poor).status_code == 200
+        assert world.get("/status", poor).status_code == 200
+
+
+@pytest.mark.parametrize("words", [(), [], "", [""], ["read", ""], [None], 7, [7], b"read", True, {}])
+def test_words_that_let_everybody_in_or_nobody_are_refused(
+    make_world: Callable[..., World], words: Any
+) -> None:
+    world = make_world(install=False)
+    for option in ("role", "scope", "status"):
+        with pytest.raises(TypeError):
+            connect_required(**{option: words})
+        with world.app.test_request_context(), pytest.raises(TypeError):
+            authenticate_connect_app(**{option: words})
+
+
+@pytest.mark.parametrize("option", ["role", "scope", "status"])
+def test_a_delivery_has_no_words_that_could_be_wanted_of_it(option: str) -> None:
+    # Such a view would refuse every delivery.
+    with pytest.raises(TypeError, match=option):
+        any_of("webhook", "connect", **{option: "HQ"})
 
 
 @every_kind

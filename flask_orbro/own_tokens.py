@@ -22,7 +22,9 @@ def is_own_token(token: str, app_config: Mapping[str, Any], jwt_manager: Any = N
     """
     try:
         header = jwt.get_unverified_header(token)
-        algorithm = str(header.get("alg"))
+        algorithm = header.get("alg")
+        if algorithm not in _jws.get_algorithms():
+            return False
         keys = [*_loaded_key(token, header, jwt_manager), *_configured_keys(algorithm, app_config)]
     except (jwt.PyJWTError, ValueError, TypeError):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -52,12 +53,46 @@ def test_a_private_key_tells_the_apps_tokens_too(algorithm: str) -> None:
         "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
         "EdDSA": ed25519.Ed25519PrivateKey.generate,
     }[algorithm]()
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    for key in (private, pem, pem.decode()):
+    pem = pem_of(private)
+    for key in (private, pem, pem.encode()):
         assert is_own_token(jwt.encode({}, private, algorithm), {"JWT_PRIVATE_KEY": key})
     other = ec.generate_private_key(ec.SECP256R1())
     assert not is_own_token(jwt.encode({}, other, "ES256"), {"JWT_PRIVATE_KEY": pem})
     assert not is_own_token(jwt.encode({}, other, "ES256"), {"JWT_PRIVATE_KEY": "no key"})
+
+
+def pem_of(private: Any) -> str:
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+PRIVATE_KEYS = {
+    "RSA": pem_of(rsa.generate_private_key(65537, 2048)),
+    "EC": pem_of(ec.generate_private_key(ec.SECP256R1())),
+    "Ed25519": pem_of(ed25519.Ed25519PrivateKey.generate()),
+}
+#: What a header may say in JSON; nobody has signed such a token.
+ALGORITHMS = (
+    *('"foo"', '["HS256"]', '"\\ud800"', "null", "{}", "7", "true", '""', '"none"', '"hs256"', '"HS999"'),
+    *(f'"{known}"' for known in jwt.PyJWS().get_algorithms()),
+)
+
+
+def claiming(algorithm: str) -> str:
+    """A token whose header names an algorithm; its signature is nonsense."""
+    header = base64.urlsafe_b64encode(f'{{"alg": {algorithm}}}'.encode()).decode().rstrip("=")
+    return f"{header}.e30.AAAA"
+
+
+@both_modes
+@pytest.mark.parametrize("kind", PRIVATE_KEYS)
+def test_a_token_of_any_algorithm_is_refused_where_the_app_has_a_private_key(
+    make_world: Callable[..., World], testing: bool, kind: str
+) -> None:
+    views = {"/optional": (user_required(optional=True), dict)}
+    world = make_world(views=views, TESTING=testing, JWT_PRIVATE_KEY=PRIVATE_KEYS[kind])
+    for algorithm in ALGORITHMS:
+        for path in ("/user", "/optional"):
+            assert is_problem(world.get(path, claiming(algorithm)), 401), (algorithm, path)
 
 
 @both_modes

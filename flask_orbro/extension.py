@@ -101,6 +101,7 @@ class OrbroConnect(Outbound):
             raise ConfigurationError("Flask-Orbro is already initialised for this app.")
         config = settings.resolve(self._arguments, app.config, app.instance_path)
         state = assemble(app, config, database=self._database, redis=self._redis, celery_app=self._celery_app)
+        state.extensions.append(self)
         app.extensions[EXTENSION] = state
         limit_lifecycle(app, register_blueprint(app, state), config)
         add_handlers(app, *self._handlers)

@@ -61,6 +61,8 @@ class OrbroState:
     inbox: Inbox = field(repr=False)
     metrics: NoMetrics | PrometheusMetrics = field(repr=False)
 
+    #: The ``OrbroConnect`` object, for as long as the app lives: a signal holds its ``on_logout`` weakly.
+    extensions: list[object] = field(default_factory=list, repr=False)
     #: The restx APIs whose errors are problem documents, as :meth:`OrbroConnect.init_api` was told.
     apis: list[Any] = field(default_factory=list, repr=False)
     #: The inbox's Resources by path, and the namespaces that document them.

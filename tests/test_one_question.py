@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import threading
@@ -210,3 +211,29 @@ def test_logging_out_forgets_the_requests_own_token(
         assert client.get("/me", query_string={"origin": origin}, headers=headers).status_code == 200
         assert simulator.platform.counts[USER_PATH] == asked
     logged_out.send(app)  # outside of a request: nobody logs out
+
+
+def test_a_signal_finds_the_object_of_a_factory_for_as_long_as_its_app_lives(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    logged_out = Signal()
+
+    def create_app() -> Flask:
+        app = make_app(orbro := OrbroConnect())
+        add_view(app)
+        logged_out.connect(orbro.on_logout)
+        app.add_url_rule("/logout", "logout", lambda: str(logged_out.send(app)), methods=["POST"])
+        return app
+
+    app = create_app()
+    gc.collect()
+    assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    headers = bearer(simulator.platform.user_token("acme"))
+    client = app.test_client()
+    for asked in (1, 2):
+        assert client.get("/me", query_string={"origin": origin}, headers=headers).status_code == 200
+        assert simulator.platform.counts[USER_PATH] == asked
+        assert client.post("/logout", headers=headers).status_code == 200

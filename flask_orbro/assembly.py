@@ -184,7 +184,6 @@ def assemble(
         lifecycle=lifecycle,
         authenticator=Authenticator(
             **shared,
-            clock=clock,
             http=http,
             verdicts=verdicts,
             metrics=metrics,

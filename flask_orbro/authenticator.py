@@ -62,7 +62,6 @@ class Authenticator:
         claims: ClaimStore,
         own_token: Callable[[str], bool],
         metrics: Metrics,
-        clock: Callable[[], float],
     ) -> None:
         self._config = config
         self._http = http
@@ -73,7 +72,6 @@ class Authenticator:
         self._organizations = organizations
         self._organization_cache = organization_cache
         self._claims = claims
-        self._clock = clock
         self._flights: SingleFlight[Verdict] = SingleFlight()
         self._outages = OutageMemory(memory=config.outage_memory, stall=config.stall_after)
 
@@ -198,12 +196,15 @@ class Authenticator:
         :raises ServiceUnavailable: anything else, for it says nothing about the bearer.
         """
         name = self._verdicts.name(path, organization_id, token)
-        verdict = self._verdicts.recall(name, token)
+        verdict, forgotten = self._verdicts.recall(name, token)
         self._metrics.verdict(remembered=verdict is not None)
         if verdict is None:
             if self._own_token(token):
                 raise NotAuthenticated("This token is of another kind.", reason="token_of_another_kind")
-            verdict = self._flights(name, lambda: self._find_out(path, origin, token, name))
+            # Who comes after the token was forgotten does not join those who came before.
+            verdict = self._flights(
+                f"{name}:{forgotten}", lambda: self._find_out(path, origin, token, name, forgotten)
+            )
         if verdict.outcome is Outcome.ACCEPTED and verdict.body is not None:
             return verdict.body
         if verdict.outcome is Outcome.REFUSED:
@@ -217,16 +218,18 @@ class Authenticator:
             )
         raise ServiceUnavailable("The platform cannot be asked about this token now.", retry_after=1)
 
-    def _find_out(self, path: str, origin: str, token: str, name: str) -> Verdict:
-        """Ask, unless another process has just done so."""
+    def _find_out(self, path: str, origin: str, token: str, name: str, forgotten: float) -> Verdict:
+        """Ask, unless another process has just done so.
+
+        :param forgotten: when the token was last forgotten.
+        """
         with self._verdicts.turn(name, token, self._config.verdict_timeout) as found:
             if found is not None:
                 return found
-            asked_at = self._clock()
             began = time.monotonic()
             verdict = self._ask(path, origin, token)
             self._metrics.remote(path, verdict.outcome.value, time.monotonic() - began)
-            self._verdicts.remember(name, token, verdict, asked_at)
+            self._verdicts.remember(name, token, verdict, forgotten)
             return verdict
 
     def _ask(self, path: str, origin: str, token: str) -> Verdict:

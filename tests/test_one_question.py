@@ -9,7 +9,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -177,6 +179,41 @@ def test_a_forgotten_token_is_asked_about_again(
             time.sleep(0.01)
         assert call_at_once(app, 1, origin, token) == {200: 1}
         assert simulator.platform.counts[USER_PATH] == asked
+
+
+def test_who_comes_after_a_token_was_forgotten_does_not_join_who_came_before(
+    simulator: SimulatorServer,
+    make_app: Callable[..., Flask],
+    serving: Callable[[Flask], str],
+    origin: str,
+) -> None:
+    orbro = OrbroConnect()
+    app = make_app(orbro)
+    add_view(app)
+    platform = simulator.platform
+    assert platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
+    token = platform.user_token("acme")
+    arrived, go = Event(), Event()
+    inner = simulator.app.wsgi_app
+
+    def slow_once(environ: dict[str, Any], start_response: Any) -> Any:
+        answer = inner(environ, start_response)  # the platform has made up its mind
+        if environ["PATH_INFO"] == USER_PATH and not arrived.is_set():
+            arrived.set()
+            assert go.wait(10)
+        return answer
+
+    simulator.app.wsgi_app = slow_once  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        before = pool.submit(call_at_once, app, 1, origin, token)
+        assert arrived.wait(10)
+        platform.faults.set(USER_PATH, status=401, body={"error_code": "REVOKED"})
+        with app.app_context():
+            orbro.forget(token)
+        assert call_at_once(app, 1, origin, token) == {401: 1}
+        go.set()
+        assert before.result(10) == {200: 1}
+    assert call_at_once(app, 1, origin, token) == {401: 1}, "the late answer took the newer one's place"
 
 
 @pytest.mark.parametrize("way", ["call", "signal"])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ..protocol import token_expiry
 from ..verdicts import Outcome, Verdict
 from .cache import OthersTooSlow, SealedCache
+
+#: Between two times that a token is forgotten, in seconds, whatever the clocks say.
+TICK = 0.001
 
 
 class VerdictStore:
@@ -37,32 +41,41 @@ class VerdictStore:
         """The name that a verdict is kept under: a keyed hash."""
         return self._cache.name(path, organization_id, token)
 
-    def recall(self, name: str, token: str) -> Verdict | None:
-        """The verdict under a name, unless the token was forgotten since it was asked for."""
+    def recall(self, name: str, token: str) -> tuple[Verdict | None, float]:
+        """What is known under a name.
+
+        :returns: the verdict, unless the token was forgotten since it was asked for, and when the token
+            was last forgotten: what is asked from now on is remembered with it.
+        """
         marker = self._marker(token)
         entry, told = self._cache.get_many([name, marker])
-        if entry is None:
-            return None
-        for forgotten in (told, self._here.get(marker)):
-            if forgotten is not None and entry["asked_at"] <= forgotten["at"]:
-                return None
-        return Verdict(Outcome(entry["outcome"]), body=entry["body"], retry_after=entry["retry_after"])
+        forgotten = self._forgotten(marker, told)
+        # Who asked had heard of it: no matter what the clocks of two machines say.
+        if entry is None or entry["forgotten"] < forgotten:
+            return None, forgotten
+        verdict = Verdict(Outcome(entry["outcome"]), body=entry["body"], retry_after=entry["retry_after"])
+        return verdict, forgotten
 
-    def remember(self, name: str, token: str, verdict: Verdict, asked_at: float) -> None:
-        """Keep a verdict for as long as its kind may be kept."""
+    def remember(self, name: str, token: str, verdict: Verdict, forgotten: float) -> None:
+        """Keep a verdict for as long as its kind may be kept.
+
+        :param forgotten: when the token was last forgotten, as :meth:`recall` said before it was asked about.
+        """
         entry = {
             "outcome": verdict.outcome.value,
             "body": dict(verdict.body) if verdict.body else None,
             "retry_after": verdict.retry_after,
-            "asked_at": asked_at,
+            "forgotten": forgotten,
         }
         self._cache.set(name, entry, self._life(verdict, token))
 
     def forget(self, token: str) -> None:
         """Let nothing that was ever asked about a token count any more."""
-        marker, now = self._marker(token), self._clock()
+        marker = self._marker(token)
+        before = self._forgotten(marker, self._cache.get(marker))
+        mark = {"at": max(self._clock(), before + TICK)}
         for cache in (self._here, self._cache):
-            cache.set(marker, {"at": now}, self._ttl + self._negative_ttl + 60)
+            cache.set(marker, mark, self._ttl + self._negative_ttl + 60)
 
     @contextmanager
     def turn(self, name: str, token: str, patience: float) -> Iterator[Verdict | None]:
@@ -72,13 +85,17 @@ class VerdictStore:
         :returns: what another process has found out meanwhile, or ``None``: ask.
         """
         try:
-            with self._cache.turn(name, lambda: self.recall(name, token), patience) as found:
+            with self._cache.turn(name, lambda: self.recall(name, token)[0], patience) as found:
                 yield found
         except OthersTooSlow:
             yield Verdict(Outcome.FAULT, reason="waited_too_long")
 
     def _marker(self, token: str) -> str:
         return self._cache.name("forgotten", token)
+
+    def _forgotten(self, marker: str, told: dict[str, Any] | None) -> float:
+        """When a token was last forgotten, as anybody here or in the cache knows; 0: never."""
+        return max(mark["at"] for mark in (told, self._here.get(marker), {"at": 0.0}) if mark is not None)
 
     def _life(self, verdict: Verdict, token: str) -> float:
         if verdict.outcome is Outcome.ACCEPTED:

@@ -216,7 +216,6 @@ class Household:
             verdicts=VerdictStore(sealed, ttl=30, negative_ttl=5, fault_ttl=0, clock=clock),
             own_token=lambda _token: False,
             metrics=metrics,
-            clock=clock,
         )
         self.webhooks = WebhookVerifier(**shared, clock=platform_clock)
 

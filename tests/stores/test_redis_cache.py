@@ -300,16 +300,16 @@ def verdict_store(cache: Any, clock: Callable[[], float] = time.time) -> Verdict
 def test_what_is_forgotten_while_redis_is_stuck_does_not_come_back_with_it(server: Server) -> None:
     store = verdict_store(RedisCache(redis.Redis(port=server.port, password="pass")))
     name = store.name(USER_PATH, "o1", TOKEN)
-    store.remember(name, TOKEN, ACCEPTED, time.time())
+    store.remember(name, TOKEN, ACCEPTED, 0)
     with server.stuck():
-        assert (
-            store.recall(name, TOKEN) is None
-        )  # from now on it rests: a stuck one reads later what it is sent
+        # From now on it rests: a stuck one reads later what it is sent.
+        assert store.recall(name, TOKEN) == (None, 0)
         store.forget(TOKEN)
     time.sleep(REST)
-    assert store.recall(name, TOKEN) is None
-    store.remember(name, TOKEN, ACCEPTED, time.time())
-    assert store.recall(name, TOKEN) == ACCEPTED, "what is asked later counts again"
+    known, forgotten = store.recall(name, TOKEN)
+    assert known is None
+    store.remember(name, TOKEN, ACCEPTED, forgotten)
+    assert store.recall(name, TOKEN) == (ACCEPTED, forgotten), "what is asked later counts again"
 
 
 class SlowHandler(logging.Handler):
@@ -348,12 +348,12 @@ def test_what_is_forgotten_in_redis_does_not_come_back_without_it(server: Server
     store = verdict_store(RedisCache(redis.Redis(port=server.port, password="pass")))
     name = store.name(USER_PATH, "o2", TOKEN)
     with server.stuck():
-        store.remember(name, TOKEN, ACCEPTED, time.time())  # in memory
-        assert store.recall(name, TOKEN) == ACCEPTED
+        store.remember(name, TOKEN, ACCEPTED, 0)  # in memory
+        assert store.recall(name, TOKEN) == (ACCEPTED, 0)
     time.sleep(REST)
     store.forget(TOKEN)  # in Redis
     with server.stuck():
-        assert store.recall(name, TOKEN) is None
+        assert store.recall(name, TOKEN)[0] is None
 
 
 def test_a_token_that_is_revoked_while_redis_is_stuck_is_asked_about_again(

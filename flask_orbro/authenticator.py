@@ -43,6 +43,9 @@ from .verdicts import Outcome, Verdict, read_verdict
 
 logger = get_logger(__name__)
 
+#: What a gateway answers in the platform's place: it is as out of reach as if nobody had answered.
+GATEWAY_FAULTS = frozenset({502, 503, 504})
+
 
 class Authenticator:
     """Judges the three credentials that only the platform can judge. Knows no Flask.
@@ -245,7 +248,7 @@ class Authenticator:
                 timeout=self._config.verdict_timeout,
                 keep_waiting=lambda: self._outages.keep_waiting(origin, question),
             )
-            answered = True
+            answered = answer.status not in GATEWAY_FAULTS
         except Unreachable as error:
             logger.warning("The platform cannot be asked at %s%s: %s.", origin, path, error.reason)
             return Verdict(Outcome.FAULT, reason=error.reason)

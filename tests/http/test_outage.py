@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -85,6 +86,41 @@ def test_a_slow_origin_that_answers_somebody_does_not_hang(outages: OutageMemory
     outages.leave(ORIGIN, first, answered=True)
     timer.now += 1
     assert outages.keep_waiting(ORIGIN, second)
+    assert not refused(outages)
+
+
+@pytest.mark.parametrize("failed_after", [0.1, 1, 1.9, 2.5, 5])
+def test_a_question_that_is_left_over_shuts_nobody_out_of_an_origin_that_is_back(
+    outages: OutageMemory, timer: Timer, failed_after: float
+) -> None:
+    left_over, dropped = outages.enter(ORIGIN), outages.enter(ORIGIN)
+    timer.now += failed_after
+    outages.leave(ORIGIN, dropped, answered=False)
+    assert refused(outages)
+    timer.now += 1.01
+    probe = outages.enter(ORIGIN)
+    assert refused(outages), "one at a time"
+    outages.leave(ORIGIN, probe, answered=True)
+    for _ in range(20):
+        assert not refused(outages)
+        timer.now += 0.5
+    outages.leave(ORIGIN, left_over, answered=False)
+    assert not refused(outages), "others were answered since it was asked"
+
+
+def test_a_probe_that_hangs_makes_room_for_the_next(outages: OutageMemory, timer: Timer) -> None:
+    probe = outages.enter(ORIGIN)
+    for _ in range(5):
+        timer.now += 2.01
+        assert outages.keep_waiting(ORIGIN, probe)
+        timer.now += 1.01
+        newer = outages.enter(ORIGIN)
+        assert refused(outages), "one at a time"
+        assert not outages.keep_waiting(ORIGIN, probe)
+        assert outages.keep_waiting(ORIGIN, newer)
+        outages.leave(ORIGIN, probe, answered=False)
+        probe = newer
+    outages.leave(ORIGIN, probe, answered=True)
     assert not refused(outages)
 
 
@@ -172,6 +208,59 @@ def test_a_platform_that_hangs_costs_few_callers_anything(
     assert took[-2] < 1.5, "only the probe waits for all of it"
     assert late[0] == 503
     assert late[1] < 0.3, "what is known is told at once"
+
+
+def test_one_question_that_hangs_does_not_shut_a_healthy_platform_out(
+    simulator: SimulatorServer, make_app: Callable[..., Flask], serving: Callable[[Flask], str]
+) -> None:
+    settings = {"ORBRO_STALL_AFTER": 0.5, "ORBRO_VERDICT_TIMEOUT": 8, "ORBRO_OUTAGE_MEMORY": 0.2}
+    app, origin = installed_app(make_app, serving, simulator, **settings)
+    tokens = [simulator.platform.user_token("acme", expires_in=3600 + i) for i in range(100)]
+    arrived, go = threading.Event(), threading.Event()
+    inner = simulator.app.wsgi_app
+
+    def hanging_once(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == USER_PATH and not arrived.is_set():
+            arrived.set()
+            go.wait(30)
+        return inner(environ, start_response)
+
+    simulator.app.wsgi_app = hanging_once  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        hangs = pool.submit(call, app, origin, tokens.pop())
+        assert arrived.wait(10)
+        simulator.platform.faults.set(USER_PATH, drop=True)
+        assert call(app, origin, tokens.pop())[0] == 503
+        simulator.platform.faults.clear()
+        time.sleep(0.6)  # it hangs by now
+        while call(app, origin, tokens.pop())[0] != 200:
+            time.sleep(0.1)
+        assert [call(app, origin, tokens.pop())[0] for _ in range(10)] == [200] * 10
+        assert not hangs.done(), "it was waited for"
+        go.set()
+        assert hangs.result()[0] == 200
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_gateway_that_answers_for_the_platform_is_an_outage(
+    simulator: SimulatorServer, make_app: Callable[..., Flask], serving: Callable[[Flask], str], status: int
+) -> None:
+    app, origin = installed_app(make_app, serving, simulator, ORBRO_OUTAGE_MEMORY=30)
+    simulator.platform.faults.set(USER_PATH, status=status, body="<h1>Gateway</h1>")
+    tokens = [simulator.platform.user_token("acme", expires_in=3600 + i) for i in range(4)]
+    assert [call(app, origin, token)[0] for token in tokens] == [503] * 4
+    assert simulator.platform.counts[USER_PATH] == 1
+
+
+def test_a_fault_over_one_token_is_no_outage(
+    simulator: SimulatorServer, make_app: Callable[..., Flask], serving: Callable[[Flask], str]
+) -> None:
+    # Else whoever finds a token that the platform chokes on could keep everybody out.
+    app, origin = installed_app(make_app, serving, simulator, ORBRO_OUTAGE_MEMORY=30)
+    simulator.platform.faults.set(USER_PATH, status=500, body={})
+    assert call(app, origin, "strange")[0] == 503
+    simulator.platform.faults.clear()
+    assert call(app, origin, simulator.platform.user_token("acme"))[0] == 200
 
 
 def test_an_answer_that_drips_in_is_bounded_as_a_whole(

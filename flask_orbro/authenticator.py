@@ -198,7 +198,7 @@ class Authenticator:
         :raises TooManyRequests: the platform limits us.
         :raises ServiceUnavailable: anything else, for it says nothing about the bearer.
         """
-        name = self._verdicts.name(path, organization_id, token)
+        name = self._verdicts.name(origin + path, organization_id, token)
         verdict, forgotten = self._verdicts.recall(name, token)
         self._metrics.verdict(remembered=verdict is not None)
         if verdict is None:

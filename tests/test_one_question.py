@@ -19,8 +19,8 @@ import redis
 from blinker import Signal
 from flask import Flask
 
-from flask_orbro import OrbroConnect, current_identity, user_required
-from flask_orbro.protocol import USER_PATH
+from flask_orbro import OrbroConnect, current_identity, open_api_required, user_required
+from flask_orbro.protocol import OPEN_API_PATH, USER_PATH
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
@@ -159,6 +159,24 @@ def test_200_callers_in_four_processes_that_share_redis(
         assert process.exitcode == 0
     assert statuses == {200: CALLERS}
     assert simulator.platform.counts[USER_PATH] == 1
+
+
+def test_two_platforms_that_share_redis_and_a_client_secret_share_no_verdict(
+    simulator: SimulatorServer, make_app: Callable[..., Flask]
+) -> None:
+    client = redis.Redis.from_url("redis://127.0.0.1:6379/0")
+    need_service("Redis", client.ping)
+    token = simulator.platform.open_api_token()
+    with SimulatorServer() as other:
+        other.platform.faults.set(OPEN_API_PATH, status=401, body={"error_code": "UNKNOWN"})
+        statuses = []
+        for platform in (simulator, other):
+            app = make_app(OrbroConnect(redis=client), ORBRO_PLATFORM_HOST=platform.platform_host)
+            app.add_url_rule("/me", "me", open_api_required(lambda: "in"))
+            statuses.append(app.test_client().get("/me", headers=bearer(token)).status_code)
+            assert platform.platform.counts[OPEN_API_PATH] == 1
+    client.close()
+    assert statuses == [200, 401]
 
 
 def test_a_forgotten_token_is_asked_about_again(

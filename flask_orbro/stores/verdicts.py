@@ -37,9 +37,9 @@ class VerdictStore:
         self._fault_ttl = fault_ttl
         self._clock = clock
 
-    def name(self, path: str, organization_id: str, token: str) -> str:
+    def name(self, url: str, organization_id: str, token: str) -> str:
         """The name that a verdict is kept under: a keyed hash."""
-        return self._cache.name(path, organization_id, token)
+        return self._cache.name(url, organization_id, token)
 
     def recall(self, name: str, token: str) -> tuple[Verdict | None, float]:
         """What is known under a name.

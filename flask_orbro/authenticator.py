@@ -16,6 +16,7 @@ from .errors import (
     refusals_of,
 )
 from .http.flight import SingleFlight
+from .http.network import seconds_left
 from .http.outage import KnownOutage, OutageMemory
 from .http.pool import HttpPool, Unreachable
 from .identity import ConnectAppIdentity, OpenApiIdentity, Presented, UserIdentity
@@ -38,7 +39,7 @@ from .protocol import (
 from .stores.claims import ClaimStore
 from .stores.organization_cache import OrganizationCache
 from .stores.organizations import OrganizationStore
-from .stores.verdicts import VerdictStore
+from .stores.verdicts import TOO_LONG, VerdictStore
 from .verdicts import Outcome, Verdict, read_verdict
 
 logger = get_logger(__name__)
@@ -205,7 +206,7 @@ class Authenticator:
             if self._own_token(token):
                 raise NotAuthenticated("This token is of another kind.", reason="token_of_another_kind")
             # Who comes after the token was forgotten does not join those who came before.
-            verdict = self._flights(
+            verdict = self._shared(
                 f"{name}:{forgotten}", lambda: self._find_out(path, origin, token, name, forgotten)
             )
         if verdict.outcome is Outcome.ACCEPTED and verdict.body is not None:
@@ -221,12 +222,22 @@ class Authenticator:
             )
         raise ServiceUnavailable("The platform cannot be asked about this token now.", retry_after=1)
 
+    def _shared(self, name: str, find_out: Callable[[], Verdict]) -> Verdict:
+        try:
+            return self._flights(name, find_out, patience=self._seconds_left())
+        except TimeoutError:
+            return Verdict(Outcome.FAULT, reason=TOO_LONG)
+
+    def _seconds_left(self) -> float:
+        """For a verdict, in all that is done for this caller: see :func:`.http.network.deadline`."""
+        return min(self._config.verdict_timeout, seconds_left())
+
     def _find_out(self, path: str, origin: str, token: str, name: str, forgotten: float) -> Verdict:
         """Ask, unless another process has just done so.
 
         :param forgotten: when the token was last forgotten.
         """
-        with self._verdicts.turn(name, token, self._config.verdict_timeout) as found:
+        with self._verdicts.turn(name, token, self._seconds_left()) as found:
             if found is not None:
                 return found
             began = time.monotonic()
@@ -236,6 +247,9 @@ class Authenticator:
             return verdict
 
     def _ask(self, path: str, origin: str, token: str) -> Verdict:
+        timeout = self._seconds_left()
+        if timeout <= 0:
+            return Verdict(Outcome.FAULT, reason=TOO_LONG)
         try:
             question = self._outages.enter(origin)
         except KnownOutage:
@@ -245,7 +259,7 @@ class Authenticator:
             answer = self._http.ask(
                 origin + path,
                 {"Authorization": f"Bearer {token}"},
-                timeout=self._config.verdict_timeout,
+                timeout=timeout,
                 keep_waiting=lambda: self._outages.keep_waiting(origin, question),
             )
             answered = answer.status not in GATEWAY_FAULTS

@@ -25,6 +25,7 @@ from .errors import (
     TooManyRequests,
     refusals_of,
 )
+from .http.network import deadline
 from .identity import Presented
 from .state import get_state
 from .webhooks import Delivery, event_named, place_of
@@ -244,17 +245,18 @@ def _judge(terms: _Terms) -> Caller:
 def _first_accepted(kinds: tuple[str, ...], presented: Presented) -> Caller:
     """The caller by the first kind that accepts; else the refusal that tells most."""
     refusals: list[ProblemError] = []
-    for kind in kinds:
-        try:
-            return _JUDGES[kind](presented)
-        except (
-            InvalidRequest,
-            NotAllowed,
-            NotAuthenticated,
-            ServiceUnavailable,
-            TooManyRequests,
-        ) as refusal:
-            refusals.append(refusal)
+    with deadline(get_state().config.verdict_timeout):
+        for kind in kinds:
+            try:
+                return _JUDGES[kind](presented)
+            except (
+                InvalidRequest,
+                NotAllowed,
+                NotAuthenticated,
+                ServiceUnavailable,
+                TooManyRequests,
+            ) as refusal:
+                refusals.append(refusal)
     # What could not be decided outweighs a refusal: a platform fault is never turned into 401.
     raise max(refusals, key=lambda refusal: refusal.code if refusal.code != 400 else 402)
 

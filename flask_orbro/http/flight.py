@@ -49,10 +49,13 @@ class SingleFlight(Generic[T]):
         with self._lock:
             return name in self._flights
 
-    def __call__(self, name: str, ask: Callable[[], T]) -> T:
+    def __call__(self, name: str, ask: Callable[[], T], *, patience: float | None = None) -> T:
         """The answer of the question that is under way, or else of ``ask``.
 
         An error is shared as well: those who waited do not ask again in turn.
+
+        :param patience: seconds to wait for somebody else's answer.
+        :raises TimeoutError: where it took longer.
         """
         with self._lock:
             flight = self._flights.get(name)
@@ -60,7 +63,7 @@ class SingleFlight(Generic[T]):
             if flight is None:
                 flight = self._flights[name] = Future()
         if not leads:
-            return flight.result()
+            return flight.result(patience)
         try:
             flight.set_result(ask())
         except BaseException as error:

@@ -7,6 +7,7 @@ import time
 
 from ..config import Config
 from ..http.flight import SingleFlight
+from ..http.network import seconds_left
 from ..http.pool import HttpPool, Unreachable
 from ..http.server_clock import ServerClock
 from ..logs import get_logger
@@ -52,8 +53,10 @@ class Prover:
 
         :param wait: seconds to wait for a free slot; 0 waits for nobody who asks the same, either.
         :param stored: the secret is one that was proven: strangers' claims do not take its slots.
-        :returns: the outcome, or ``None`` where too many proofs run already.
+        :returns: the outcome, or ``None`` where too many proofs run already, or no time is left.
         """
+        if seconds_left() <= 0:
+            return None
         question = "\n".join((organization_id, subdomain, shared_secret, user_id or ""))
 
         if not wait and self._flights.is_under_way(question):
@@ -96,7 +99,8 @@ class Prover:
         )
         headers = {"Authorization": f"Bearer {token}"}
         try:
-            answer = self._http.ask(origin + CONNECT_PATH, headers, timeout=self._config.proof_timeout)
+            timeout = max(min(self._config.proof_timeout, seconds_left()), 0.001)
+            answer = self._http.ask(origin + CONNECT_PATH, headers, timeout=timeout)
         except Unreachable as error:
             logger.warning("No answer about organization %s: %s.", organization_id, error.reason)
             return Outcome.FAULT

@@ -12,6 +12,8 @@ from .cache import OthersTooSlow, SealedCache
 
 #: Between two times that a token is forgotten, in seconds, whatever the clocks say.
 TICK = 0.001
+#: Why there is no verdict where others were waited for.
+TOO_LONG = "waited_too_long"
 
 
 class VerdictStore:
@@ -88,7 +90,7 @@ class VerdictStore:
             with self._cache.turn(name, lambda: self.recall(name, token)[0], patience) as found:
                 yield found
         except OthersTooSlow:
-            yield Verdict(Outcome.FAULT, reason="waited_too_long")
+            yield Verdict(Outcome.FAULT, reason=TOO_LONG)
 
     def _marker(self, token: str) -> str:
         return self._cache.name("forgotten", token)

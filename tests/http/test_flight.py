@@ -46,6 +46,19 @@ def test_callers_at_the_same_time_share_one_answer() -> None:
     assert question.asked == 1
 
 
+def test_who_has_no_time_left_does_not_wait_for_anothers_answer() -> None:
+    flights: SingleFlight[int] = SingleFlight()
+    question = Question()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(flights, "name", question, patience=0)
+        assert question.under_way.wait(5)
+        for patience in (-1, 0, 0.05):
+            with pytest.raises(TimeoutError):
+                flights("name", question, patience=patience)
+        question.go.set()
+        assert first.result(5) == 1
+
+
 def test_an_error_is_shared_and_the_next_caller_asks_anew() -> None:
     flights: SingleFlight[int] = SingleFlight()
     question = Question(RuntimeError("down"))

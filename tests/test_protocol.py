@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import string
 
 import jwt
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from flask_orbro import protocol
 from flask_orbro.protocol import (
+    TokenError,
     bearer_token,
     mint_app_token,
+    named_expiry,
     organization_origin,
     peek_claims,
     subdomain_label,
@@ -199,3 +202,24 @@ def test_the_expiry_of_a_token_is_none_where_it_is_not_a_time() -> None:
     assert token_expiry(jwt.encode({"exp": 1e13}, SECRET)) is None
     assert token_expiry(jwt.encode({}, SECRET)) is None
     assert token_expiry("not a token") is None
+
+
+def test_an_expiry_that_cannot_be_read_is_no_missing_one() -> None:
+    for opaque in ("not a token", "a.b.c.d.e", jwt.encode({}, SECRET)):
+        assert named_expiry(opaque) is None
+    assert named_expiry(jwt.encode({"exp": 5.5}, SECRET)) == 5.5
+    header, _, signature = jwt.encode({}, SECRET).split(".")
+    for unreadable in (
+        b'{"exp": 1, "x": 1, "x": 2}',
+        b'{"exp": 1, "x": NaN}',
+        b'{"exp": "1"}',
+        b'{"exp": null}',
+        b'{"exp": true}',
+        b'{"exp": 1e999}',
+        b"[1]",
+        b"",
+        '{"exp": 1}'.encode("utf-16"),
+    ):
+        payload = base64.urlsafe_b64encode(unreadable).decode().rstrip("=")
+        with pytest.raises(TokenError):
+            named_expiry(f"{header}.{payload}.{signature}")

@@ -66,6 +66,12 @@ def test_another_key_is_a_wrong_signature_so_that_another_secret_may_be_tried() 
     assert reason_for(f"{header}.{changed}.{signature}") == "signature"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_claims_are_utf_8_and_nothing_else(encoding: str) -> None:
+    assert reason_for(signed(json.dumps(GOOD).encode(encoding))) == "malformed"
+    assert reason_for(signed(GOOD, header='{"alg": "HS256"}'.encode(encoding))) == "malformed"
+
+
 def test_no_algorithm_but_hs256_is_taken() -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..protocol import token_expiry
+from ..protocol import TokenError, named_expiry
 from ..verdicts import Outcome, Verdict
 from .cache import OthersTooSlow, SealedCache
 
@@ -55,8 +55,8 @@ class VerdictStore:
         # Who asked had heard of it: no matter what the clocks of two machines say.
         if entry is None or entry["forgotten"] < forgotten:
             return None, forgotten
-        verdict = Verdict(Outcome(entry["outcome"]), body=entry["body"], retry_after=entry["retry_after"])
-        return verdict, forgotten
+        entry.pop("forgotten")
+        return Verdict(Outcome(entry.pop("outcome")), **entry), forgotten
 
     def remember(self, name: str, token: str, verdict: Verdict, forgotten: float) -> None:
         """Keep a verdict for as long as its kind may be kept.
@@ -67,6 +67,7 @@ class VerdictStore:
             "outcome": verdict.outcome.value,
             "body": dict(verdict.body) if verdict.body else None,
             "retry_after": verdict.retry_after,
+            "reason": verdict.reason,
             "forgotten": forgotten,
         }
         self._cache.set(name, entry, self._life(verdict, token))
@@ -101,9 +102,16 @@ class VerdictStore:
 
     def _life(self, verdict: Verdict, token: str) -> float:
         if verdict.outcome is Outcome.ACCEPTED:
-            expires = token_expiry(token)
-            return self._ttl if expires is None else min(self._ttl, expires - self._clock())
+            return self._life_of_acceptance(token)
         if verdict.outcome in (Outcome.REFUSED, Outcome.EXPIRED):
             return self._negative_ttl
         # Those who waited for this answer in other processes shall not each ask again in turn.
-        return self._fault_ttl if self._cache.shared else 0
+        told = self._fault_ttl if self._cache.shared else 0
+        return max(told, min(verdict.retry_after or 0, self._negative_ttl))
+
+    def _life_of_acceptance(self, token: str) -> float:
+        try:
+            expires = named_expiry(token)
+        except TokenError:
+            return 0  # it may have expired by now, for all that can be read of it
+        return self._ttl if expires is None else min(self._ttl, expires - self._clock())

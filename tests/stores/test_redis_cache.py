@@ -35,7 +35,7 @@ from ..http.raw_server import black_hole, hanging
 
 SECRET = "the-client-secret-of-this-test-file"
 ACCEPTED = Verdict(Outcome.ACCEPTED, body={"uuid": "u1"})
-TOKEN = "a.b.c"
+TOKEN = "opaque-token"
 #: Shorter than in earnest, in seconds.
 TIMEOUT = REST = 0.4
 #: How long one question may take where Redis hangs, in seconds: a busy machine needs some, too.

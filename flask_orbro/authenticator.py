@@ -40,7 +40,7 @@ from .stores.claims import ClaimStore
 from .stores.organization_cache import OrganizationCache
 from .stores.organizations import OrganizationStore
 from .stores.verdicts import TOO_LONG, VerdictStore
-from .verdicts import Outcome, Verdict, read_verdict
+from .verdicts import Outcome, Undecided, Verdict, read_verdict
 
 logger = get_logger(__name__)
 
@@ -139,13 +139,15 @@ class Authenticator:
         if organization is None:
             organization = self._reconsider(subdomain)
         if organization is not None:
-            organization = self._inquiry.bound(organization)
+            with refusals_of(organization.organization_id):
+                organization = self._inquiry.bound(organization)
         if organization is None or organization.bound_subdomain != subdomain:
             raise NotAuthenticated(
                 "This organization has not installed the app.", reason="unknown_organization"
             )
-        if self._config.trust_enabled_disabled and organization.enabled is False:
-            raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
+        with refusals_of(organization.organization_id):
+            if self._config.trust_enabled_disabled and organization.enabled is False:
+                raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
         return organization, subdomain
 
     def _subdomain(self, presented: Presented) -> str:
@@ -220,7 +222,9 @@ class Authenticator:
                 "The platform limits requests; send it again later.",
                 retry_after=verdict.retry_after or 1,
             )
-        raise ServiceUnavailable("The platform cannot be asked about this token now.", retry_after=1)
+        raise ServiceUnavailable(
+            "The platform cannot be asked about this token now.", retry_after=1
+        ) from Undecided(verdict.reason)
 
     def _shared(self, name: str, find_out: Callable[[], Verdict]) -> Verdict:
         try:

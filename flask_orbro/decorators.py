@@ -278,7 +278,8 @@ def _open_api(presented: Presented) -> Caller:
 def _webhook(presented: Presented) -> Caller:
     state = get_state()
     organization, user_id = state.webhooks.verify(presented)
-    payload = read_json(state.config.max_body)
+    with refusals_of(organization.organization_id):
+        payload = read_json(state.config.max_body)
     event = event_named(payload, state.config.webhook_event_key)
     delivery = Delivery(organization.organization_id, user_id, payload, event)
     return Caller(organization=organization.info, delivery=delivery)

@@ -183,6 +183,10 @@ class WebhookRules:
     max_life: float = 3600
 
 
+#: Reasons why a webhook token was refused before it was looked at who signed it.
+UNSIGNED = frozenset({"too_long", "malformed", "algorithm"})
+
+
 def verify_webhook_token(
     token: str, shared_secret: str, *, now: float, rules: WebhookRules
 ) -> dict[str, Any]:

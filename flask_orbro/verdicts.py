@@ -32,13 +32,17 @@ class Outcome(Enum):
     FAULT = "fault"
 
 
+class Undecided(Exception):
+    """Why there is no verdict: a stable word for the log."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The platform's answer about a credential.
 
     :param body: the documented members, where it was accepted.
     :param retry_after: seconds, where it was rate limited.
-    :param reason: a stable word for the log, where it was a fault.
+    :param reason: a stable word for the log, where it decides nothing.
     """
 
     outcome: Outcome

@@ -110,6 +110,11 @@ def test_lifecycle_calls_are_limited_by_address(make_app: Callable[..., Flask], 
     assert elsewhere.status_code == 404
 
 
+def test_the_descriptor_is_not_limited(make_app: Callable[..., Flask]) -> None:
+    client = make_app(ORBRO_LIFECYCLE_LIMIT="3 per minute").test_client()
+    assert {client.get("/connect.json").status_code for _ in range(10)} == {200}
+
+
 def test_the_limit_of_the_lifecycle_counts_nowhere_else(make_app: Callable[..., Flask]) -> None:
     app = make_app(ORBRO_LIFECYCLE_LIMIT="3 per minute", RATELIMIT_DEFAULT="2 per minute")
     app.add_url_rule("/own", "own", dict)

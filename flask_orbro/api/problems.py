@@ -13,6 +13,7 @@ from werkzeug.routing import BuildError
 from ..errors import ProblemError
 from ..problem import PROBLEM_JSON, problem
 from ..state import get_state
+from .audit import audit_answer
 
 
 def problem_response(error: HTTPException) -> Response:
@@ -20,6 +21,7 @@ def problem_response(error: HTTPException) -> Response:
 
     ``app.register_error_handler(HTTPException, problem_response)`` gives a whole app this shape.
     """
+    audit_answer(error)
     found = error.get_response()
     if isinstance(error, ProblemError) or found.status_code < 400 or error.response is not None:
         return _flask_response(found)
@@ -64,6 +66,7 @@ def handle_api_error(
 
 
 def _problem_where_ours(error: HTTPException) -> Any:
+    audit_answer(error)
     state = get_state()
     ours = request.path in {
         *state.descriptor.lifecycle.values(),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..config import Config
-from ..errors import NotAllowed, NotAuthenticated, ServiceUnavailable
+from ..errors import NotAllowed, NotAuthenticated, ServiceUnavailable, refusals_of
 from ..identity import Presented
 from ..installation import Organization, State
 from ..installs.inquiry import Inquiry
 from ..protocol import (
+    UNSIGNED,
     TokenError,
     WebhookRules,
     WebhookSubject,
@@ -59,12 +60,10 @@ class WebhookVerifier:
             subject = webhook_subject(peek_claims(token))
             organization = self._verify(token, subject)
         except TokenError as error:
-            raise NotAuthenticated(
-                "The platform did not sign this delivery for an organization that installed the app.",
-                reason="token_expired" if error.reason == "expired" else "token_invalid",
-            ) from error
-        if self._config.trust_enabled_disabled and organization.enabled is False:
-            raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
+            raise _refusal(error) from error
+        with refusals_of(organization.organization_id):
+            if self._config.trust_enabled_disabled and organization.enabled is False:
+                raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
         return organization, subject.user_id or organization.installed_user_id
 
     def _verify(self, token: str, subject: WebhookSubject) -> Organization:
@@ -87,7 +86,8 @@ class WebhookVerifier:
         return self._verify_with_claims(token, subject.organization_id, now)
 
     def _signed_for(self, token: str, organization: Organization, now: float) -> bool:
-        return any(self._signed(token, secret, now) for secret in organization.webhook_secrets(now))
+        with refusals_of(organization.organization_id):
+            return any(self._signed(token, secret, now) for secret in organization.webhook_secrets(now))
 
     def _signed_unproven(self, token: str, organization: Organization, now: float) -> bool:
         secret = organization.shared_secret if organization.state is State.PENDING else None
@@ -117,5 +117,14 @@ class WebhookVerifier:
         except TokenError as error:
             if error.reason == "signature":
                 return False
-            raise
+            if error.reason in UNSIGNED:
+                raise
+            raise _refusal(error) from error  # of a token that this secret has signed
         return True
+
+
+def _refusal(error: TokenError) -> NotAuthenticated:
+    return NotAuthenticated(
+        "The platform did not sign this delivery for an organization that installed the app.",
+        reason="token_expired" if error.reason == "expired" else "token_invalid",
+    )

@@ -151,13 +151,16 @@ class Authenticator:
         return organization, subdomain
 
     def _subdomain(self, presented: Presented) -> str:
-        if presented.origin is not None:
-            subdomain = subdomain_of_origin(
-                presented.origin,
-                scheme=self._config.platform_scheme,
-                host=self._config.platform_host,
-            )
+        subdomain: str | None = None
+        if presented.origins:
             field_name = "origin"
+            # Of several, whoever else looks at the request may take another one.
+            if len(presented.origins) == 1:
+                subdomain = subdomain_of_origin(
+                    presented.origins[0],
+                    scheme=self._config.platform_scheme,
+                    host=self._config.platform_host,
+                )
         elif presented.sub is not None:
             subdomain, field_name = subdomain_label(presented.sub), "sub"
         else:

@@ -19,11 +19,12 @@ _KEY = "orbro.caller"
 
 
 def _kept() -> dict[str, Any]:
-    """Where the caller is kept: the environment of the request, else the app context that a handler runs in.
+    """Where the caller is kept: on the request, else in the app context that a handler runs in.
 
-    Not ``g`` for a request: the requests within one app context share it.
+    Not in ``g`` for a request: the requests within one app context share it. Nor in its environment, which
+    may be handed on to another request, of another app.
     """
-    return request.environ if has_request_context() else g.__dict__
+    return request.__dict__ if has_request_context() else g.__dict__
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def callers_token(is_own: Callable[[str], bool]) -> str:
     if not has_request_context():
         raise NoCallerError("There is no request whose token could be forwarded; use 'with_token(token)'.")
     token = forwardable(Presented(request.headers.get("Authorization")).token)
-    caller = request.environ.get(_KEY)
+    caller = _kept().get(_KEY)
     # Whatever it looks like: one that let its bearer in here is the platform's.
     if is_own(token) or (caller is not None and (caller.identity or caller.delivery)):
         raise NotAuthenticated("This token is of another kind.", reason="token_of_another_kind")

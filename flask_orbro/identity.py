@@ -47,10 +47,10 @@ Identity = UserIdentity | ConnectAppIdentity | OpenApiIdentity
 
 @dataclass(frozen=True)
 class Presented:
-    """What a request shows: its ``Authorization`` header, its ``origin`` parameter, its ``sub`` header."""
+    """What a request shows: its ``Authorization`` header, its ``origin`` parameters, its ``sub`` header."""
 
     authorization: str | None = field(repr=False)
-    origin: str | None = None
+    origins: tuple[str, ...] = ()
     sub: str | None = None
 
     @property

@@ -14,7 +14,7 @@ class Metrics(Protocol):
     """What is counted."""
 
     def request(self, credential: str, outcome: str) -> None:
-        """One judged request; ``outcome`` is ``accepted`` or the problem's ``code``."""
+        """One judged request; ``outcome`` is ``accepted``, ``anonymous`` or the problem's ``code``."""
 
     def verdict(self, remembered: bool) -> None:
         """One verdict, remembered or asked for."""

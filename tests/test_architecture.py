@@ -19,8 +19,8 @@ FLOORS: dict[int, str] = {
     " identity",
     1: "config settings crypto keys models migrations storage stores http logs metrics own_tokens",
     2: "installs authenticator webhooks platform connections sweeper",
-    3: "state assembly announce handling relaxations context decorators api cli client_info token_stores"
-    " outbound extension simulator public __init__",
+    3: "state assembly announce handling relaxations context judging decorators api cli client_info"
+    " token_stores outbound extension simulator public __init__",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 MOST_LINES = 320

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask, Response, request
 
 from .conftest import bearer, serve
-from .world import KINDS, World, is_problem
+from .world import KINDS, USER_PATH, World, is_problem
 
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
 
@@ -128,3 +128,19 @@ def test_a_bad_origin_is_not_saved_by_a_good_header(make_world: Callable[..., Wo
     answer = world.get("/user", token, origin="http://evil.example", headers={"sub": "acme"})
     is_problem(answer, 400)
     assert world.client.get("/user", headers=bearer(token) | {"sub": "ACME"}).status_code == 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@both_modes
+def test_a_request_that_names_two_organizations_names_none(
+    make_world: Callable[..., World], kind: str, testing: bool
+) -> None:
+    world = make_world(kind=kind, TESTING=testing)
+    world.install("other")
+    headers = bearer(world.platform.user_token("acme")) | {"sub": "acme"}
+    ours, theirs = world.origin("acme"), world.origin("other")
+    for origins in ([ours, theirs], [theirs, ours], [ours, ours], [ours, ""], [ours, "http://evil.example"]):
+        answer = world.client.get("/user", query_string={"origin": origins}, headers=headers)
+        assert is_problem(answer, 400)["code"] == "organization_malformed"
+    assert not world.asked(USER_PATH)
+    assert world.client.get("/user", query_string={"origin": [ours]}, headers=headers).status_code == 200

@@ -9,7 +9,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from flask import Flask, jsonify
+from flask import Flask, Response, jsonify, request
 
 from flask_orbro import (
     ConnectAppIdentity,
@@ -231,3 +231,26 @@ def test_a_caller_does_not_outlive_its_request_in_an_outer_app_context(
     with world.app.app_context():
         assert "organization" in world.get("/user", world.platform.user_token("acme")).get_json()
         assert world.client.get("/open_to_all").get_json() == {}
+
+
+def test_a_caller_is_no_other_requests_though_it_has_the_same_environment(
+    make_world: Callable[..., World], make_app: Callable[..., Flask]
+) -> None:
+    def inner() -> dict[str, str | None]:
+        try:
+            return {"who": current_identity.uuid}
+        except NoCallerError:
+            return {"who": None}
+
+    other = make_app()
+    other.add_url_rule("/inner", "inner", inner)
+
+    def outer() -> dict[str, Any]:
+        environ = request.environ | {"PATH_INFO": "/inner"}
+        told = [Response.from_app(app, environ).get_data() for app in (other, world.app)]
+        return {"inner": [json.loads(answer)["who"] for answer in told], "outer": current_identity.uuid}
+
+    world = make_world(views={"/outer": (user_required, outer), "/inner": (lambda view: view, inner)})
+    answer = world.get("/outer", world.platform.user_token("acme")).get_json()
+    assert answer["inner"] == [None, None]
+    assert answer["outer"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 from threading import Barrier
 from typing import Any
 
@@ -27,7 +28,18 @@ from flask_orbro import (
     webhook_required,
 )
 
-from .world import CONNECT_PATH, KINDS, OPEN_API_PATH, USER_PATH, World, is_problem, what, who
+from .conftest import bearer
+from .world import (
+    CONNECT_PATH,
+    KINDS,
+    OPEN_API_PATH,
+    USER_PATH,
+    World,
+    is_problem,
+    webhook_token,
+    what,
+    who,
+)
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 both_modes = pytest.mark.parametrize("testing", [True, False], ids=["testing", "production"])
@@ -196,6 +208,28 @@ def test_any_of_answers_a_platform_fault_before_a_refusal(
 def test_any_of_answers_too_little_before_a_bad_credential(make_world: Callable[..., World]) -> None:
     world = make_world(views={"/view": (any_of("user", "open_api", role="Boss"), who)})
     is_problem(world.get("/view", world.platform.user_token("acme")), 403)
+
+
+@both_modes
+def test_any_of_tells_the_same_refusal_in_any_order(make_world: Callable[..., World], testing: bool) -> None:
+    orders = list(permutations(("webhook", "user", "connect")))
+    views = {f"/webhook/{number}": (any_of(*kinds), dict) for number, kinds in enumerate(orders)}
+    world = make_world(views=views, TESTING=testing)
+    stored = world.stored()
+    assert stored is not None
+    secret = stored.shared_secret or ""
+    expected = {
+        webhook_token(secret, world.organization_id, exp=1): "token_expired",
+        webhook_token(secret[::-1], world.organization_id): "token_invalid",
+        world.platform.user_token("acme", expires_in=-5): "token_expired",
+        "nobodys-token": "token_invalid",
+    }
+    for token, code in expected.items():
+        for path in views:
+            answer = world.client.post(
+                path, query_string={"origin": world.origin()}, headers=bearer(token), json={}
+            )
+            assert is_problem(answer, 401)["code"] == code
 
 
 @pytest.mark.parametrize("kinds", [(), ("users",), ("user", "connect_app"), ("USER",)])

@@ -34,15 +34,22 @@ def test_metrics_count_requests_verdicts_and_questions(
     def me() -> str:
         return "in"
 
+    @app.get("/anybody")
+    @user_required(optional=True)
+    def anybody() -> str:
+        return "in"
+
     assert simulator.platform.install(serving(app), "acme", client_id=CLIENT_ID).ok
     token = simulator.platform.user_token("acme")
     for headers in ({}, bearer(token), bearer(token)):
         app.test_client().get("/me", query_string={"origin": origin}, headers=headers)
+    assert app.test_client().get("/anybody").status_code == 200
 
     with app.app_context():
         sample = orbro.metrics_registry.get_sample_value
     assert sample("orbro_requests_total", {"credential": "user", "outcome": "accepted"}) == 2
     assert sample("orbro_requests_total", {"credential": "user", "outcome": "token_missing"}) == 1
+    assert sample("orbro_requests_total", {"credential": "user", "outcome": "anonymous"}) == 1
     assert sample("orbro_verdicts_total", {"remembered": "yes"}) == 1
     assert sample("orbro_verdicts_total", {"remembered": "no"}) == 1
     question = {"question": "/api/v1/auth", "outcome": "accepted"}

@@ -23,14 +23,21 @@ REDACTED = "[redacted]"
 
 _JWT = r"eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*"
 _SCHEME = r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9_~+/.=-]{4,}"
+#: Between a name and its value: in a header, a URL, JSON, or the ``repr`` of a mapping or of pairs.
+_IS = r"""(?:\\?['"]\s*[:=,]|\s*[:=])\s*"""
+_QUOTED = r"""b?\\?(?P<{0}>['"]).*?(?P={0})"""
+_WORD = r"""(?:b?\\?['"])?[^\s'",;&)}\]]+"""
+#: Names of what is one word, whatever is before them: ``JWT_SECRET_KEY``, ``x-api-key``.
 _NAMED = (
-    r"""(?i:(?:shared_secret|client_secret|previous_secret|open_api_token|access_token|refresh_token"""
-    r"""|authorization|password|api_key)(?:b?['"])?\s*[:=,]\s*(?:b?['"])?"""
-    r"""(?:(?:bearer|basic)\s+)?)[^\s'",;&)}\]]+"""
+    r"(?i:(?:secret|token|password|api[_-]?key|assertion)(?:[_-]key)?"
+    rf"{_IS}(?:{_QUOTED.format('word')}|(?:(?:bearer|basic)\s+)?{_WORD}))"
 )
+_AUTHORIZATION = rf"""(?i:authorization{_IS}(?:{_QUOTED.format("header")}|digest\s[^\n]*|[^\n'"]+))"""
+_SEVERAL = rf"(?i:(?:cookie|encryption_keys?){_IS}(?:{_QUOTED.format('several')}|[^\n]+))"
+_IN_URL = r"""(?<=://)[^\s/'"]*:[^\s/'"]+(?=@)"""
 #: What SQLAlchemy adds to an error: the values of a row.
 _PARAMETERS = r"(?m:\[parameters: .*$)"
-_CREDENTIAL = re.compile(f"{_JWT}|{_SCHEME}|{_NAMED}|{_PARAMETERS}")
+_CREDENTIAL = re.compile("|".join((_AUTHORIZATION, _SEVERAL, _NAMED, _JWT, _SCHEME, _IN_URL, _PARAMETERS)))
 
 
 #: The query of a URL, as the HTTP client writes it: an API key, perhaps, or what is known of a patient.
@@ -49,7 +56,11 @@ class RedactingFilter(logging.Filter):
         return redact(text)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception:  # it does not fit its arguments, which logging would print as they are
+            record.msg, record.args = f"{record.msg} {record.args!r}", None
+            message = record.msg
         redacted = self.redact(message)
         if redacted != message:
             record.msg, record.args = redacted, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,28 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
         "[(b'Authorization', b'Bearer hush-hush-hush')]",
         "password=hush-hush-hush&x=1",
         f"token {TOKEN} here",
+        "Authorization: Token hush-hush-hush",
+        "authorization: ApiKey hush-hush-hush",
+        'Authorization: Digest username="ada", realm="x", response="hush-hush-hush", qop=auth',
+        "Proxy-Authorization: Negotiate hush-hush-hush==",
+        """{'Authorization': 'Digest username="ada", response="hush-hush-hush"'}""",
+        '{"headers": "{\\"Authorization\\": \\"Token hush-hush-hush\\"}"}',
+        "redis://:hush-hush-hush@127.0.0.1:6379/0",
+        "postgresql+psycopg://app:hush-hush-hush@db/app",
+        "amqp://app:p@ss:hush-hush-hush@broker",
+        "JWT_SECRET_KEY=hush-hush-hush",
+        "SECRET_KEY = 'dev hush-hush-hush'",
+        "ORBRO_ENCRYPTION_KEYS=one,hush-hush-hush",
+        "'ORBRO_ENCRYPTION_KEYS': ['one', 'hush-hush-hush']",
+        "x-api-key: hush-hush-hush",
+        "(b'X-Api-Key', b'hush-hush-hush')",
+        "grant_type=client_credentials&client_assertion=hush-hush-hush&scope=x",
+        "GET /x?token=hush-hush-hush HTTP/1.1",
+        "/x?a=1&id_token=hush-hush-hush",
+        "Cookie: theme=dark; session=hush-hush-hush",
+        "Set-Cookie: session=hush-hush-hush; HttpOnly",
+        "{'Cookie': 'a=b; session=hush-hush-hush'}",
+        "{'password': \"it's hush-hush-hush\"}",
     ],
 )
 def test_what_looks_like_a_credential_is_redacted(text: str) -> None:
@@ -40,9 +63,52 @@ def test_what_looks_like_a_credential_is_redacted(text: str) -> None:
         assert secret not in shown
 
 
-def test_ordinary_words_stay() -> None:
-    text = "Organization 8a6e0804 at https://acme.orbro.io/api/v1/auth: status_500, bearer of news"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Organization 8a6e0804 at https://acme.orbro.io/api/v1/auth: status_500, bearer of news",
+        "Refused: status=401 reason=token_expired detail=exp_too_far endpoint=me credential=user|connect",
+        "ORBRO_TOKEN_LIFETIME=1800 tokens=7, a token, a secret, no Authorization, no cookie",
+        "http://127.0.0.1:8001/a@b",
+    ],
+)
+def test_ordinary_words_stay(text: str) -> None:
     assert redact(text) == text
+
+
+def test_what_is_around_a_credential_stays() -> None:
+    said = "detail=Send the header 'Authorization: Bearer <token>'. endpoint=me redis://:pw@host/0?x=1"
+    assert redact(said) == (f"detail=Send the header '{REDACTED}'. endpoint=me redis://{REDACTED}@host/0?x=1")
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "token='" * 3_000, "://a:" * 3_000, "secret" * 30_000])
+def test_a_long_text_is_read_in_time(text: str) -> None:
+    began = time.process_time()
+    redact(text)
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("%d callers", ("hush-hush-hush",)),
+        ("%s and %s", ("one",)),
+        ("nothing", ({"client_secret": "hush-hush-hush"}, 2)),
+        ("%(who)s", ("password=hush-hush-hush",)),
+    ],
+)
+def test_a_message_that_does_not_fit_its_arguments_is_logged_and_raises_nothing(
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    message: str,
+    arguments: tuple[Any, ...],
+) -> None:
+    get_logger("flask_orbro.tests").warning(message, *arguments)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(message)
+    assert "client_secret" not in record.getMessage()
+    assert "password" not in record.getMessage()
+    assert capsys.readouterr().err == ""
 
 
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyzABCDEF0123456789_-", min_size=12, max_size=80))

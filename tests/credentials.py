@@ -18,6 +18,8 @@ OWN_KEY = "the-app-s-own-key-that-signs-its-log-ins-and-is-long-enough-for-hs512
 
 IN, MISSING, OTHER_KIND = "in", "token_missing", "token_of_another_kind"
 EXPIRED, INVALID = "token_expired", "token_invalid"
+#: Refusals, by how much they tell: where several kinds are taken, the last of them is answered.
+TELLING = (MISSING, OTHER_KIND, INVALID, EXPIRED)
 
 #: What becomes of each credential where one kind alone is taken, in the order of ``KINDS``: it is let in, or
 #: why not. A token that says what it is is refused without a question; else the platform is asked.

@@ -36,7 +36,19 @@ from flask_orbro.simulator import Platform, SimulatorServer
 from flask_orbro.state import get_state
 
 from .conftest import CLIENT_ID, CLIENT_SECRET, DESCRIPTOR, bearer, serve
-from .credentials import CONNECT, IN, KINDS, MISSING, OPEN_API, OUTCOMES, OWN_KEY, USER, WEBHOOK, Credentials
+from .credentials import (
+    CONNECT,
+    IN,
+    KINDS,
+    MISSING,
+    OPEN_API,
+    OUTCOMES,
+    OWN_KEY,
+    TELLING,
+    USER,
+    WEBHOOK,
+    Credentials,
+)
 from .world import KINDS as VIEWS
 from .world import make_view
 
@@ -191,14 +203,14 @@ def path_of(kind: str, name: str) -> str:
 
 
 def expected(endpoint: Endpoint, credential: str, organization_id: str) -> tuple[int, Any]:
-    """Status, and whom the view sees, or the codes of which the answer names one."""
+    """Status, and whom the view sees, or the code of the refusal."""
     if endpoint.optional and credential in PASSING:
         return 200, {"as": NOBODY, "organization": None}
     outcomes = dict(zip(KINDS, OUTCOMES[credential], strict=True))
     for kind in endpoint.takes:
         if outcomes[kind] == IN:
             return 200, {"as": SEEN_AS[kind], "organization": None if kind == OPEN_API else organization_id}
-    return 401, {outcomes[kind] for kind in endpoint.takes}
+    return 401, max((outcomes[kind] for kind in endpoint.takes), key=TELLING.index)
 
 
 def is_as_expected(answer: TestResponse, status: int, told: Any) -> bool:
@@ -210,7 +222,7 @@ def is_as_expected(answer: TestResponse, status: int, told: Any) -> bool:
     error = "" if document["code"] == MISSING else ', error="invalid_token"'
     return (
         answer.content_type == "application/problem+json"
-        and document["code"] in told
+        and document["code"] == told
         and challenge == f'Bearer realm="orbro"{error}'
     )
 

@@ -182,6 +182,13 @@ GUARDS = [
         test="tests/webhooks/test_webhook_verification.py",
     ),
     Guard(
+        "an answer to what was asked before a token was forgotten does not count",
+        "authenticator.py",
+        "self._verdicts.remember(name, token, verdict, forgotten)",
+        "self._verdicts.remember(name, token, verdict, self._verdicts.recall(name, token)[1])",
+        test="tests/test_one_question.py",
+    ),
+    Guard(
         "a webhook's header changes nothing of how its token is read",
         "protocol.py",
         'return "malformed" if {"crit", "b64"} & set(said) else None',

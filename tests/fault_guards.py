@@ -22,7 +22,7 @@ FAULTS = [
         "fault 2: nothing is sent to a host that the caller named",
         "authenticator.py",
         "        token = presented.token\n",
-        '        token = presented.token\n        self._ask(USER_PATH, presented.origin or "", token)\n',
+        "        token = presented.token\n        self._ask(USER_PATH, presented.origins[0], token)\n",
     ),
     Guard(
         "fault 3: an e-mail counts once the platform has accepted its token",
@@ -59,7 +59,7 @@ FAULTS = [
     Guard(
         "fault 7: a caller is known to its own request",
         "context.py",
-        "return request.environ if has_request_context() else g.__dict__",
+        "return request.__dict__ if has_request_context() else g.__dict__",
         "return _kept.__dict__",
     ),
     Guard(
@@ -78,7 +78,7 @@ FAULTS = [
     Guard(
         "fault 8: verdicts are kept",
         "authenticator.py",
-        "        verdict = self._verdicts.recall(name, token)\n        self._metrics",
+        "        verdict, forgotten = self._verdicts.recall(name, token)\n        self._metrics",
         "        verdict = None\n        self._metrics",
     ),
     Guard(

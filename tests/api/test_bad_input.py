@@ -277,12 +277,12 @@ def sign(payload: bytes, secret: str) -> str:
     return jwt.PyJWS().encode(payload, secret, algorithm="HS256")
 
 
-def test_many_organizations_named_at_once_are_one_or_none(make_world: Callable[..., World]) -> None:
+def test_many_organizations_named_at_once_are_none(make_world: Callable[..., World]) -> None:
     world = make_world()
     token = world.platform.user_token("acme")
-    query = f"?origin={world.origin()}&origin=http://evil.example"
-    assert world.client.get("/user" + query, headers=bearer(token)).status_code == 200
-    query = f"?origin=http://evil.example&origin={world.origin()}"
-    is_problem(world.client.get("/user" + query, headers=bearer(token)), 400)
+    evil, right = "origin=http://evil.example", f"origin={world.origin()}"
+    for first, second in ((right, evil), (evil, right), (right, right)):
+        # A proxy in front may read another one of them than we do.
+        is_problem(world.client.get(f"/user?{first}&{second}", headers=bearer(token)), 400)
     is_problem(world.client.get("/user", headers=bearer(token)), 400)
     is_problem(world.client.get("/user?origin=%ff%00", headers=bearer(token)), 400)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -56,22 +56,28 @@ def make_perform(
             info = None if organization is None else organization.info
             # For the run alone: an inline worker works within the request that delivered.
             with set_caller(Caller(organization=info, delivery=given)), brief_loops():
-                if inspect.iscoroutinefunction(handler.function):
-                    app.async_to_sync(_limited)(handler, given)
-                else:
-                    handler.function(given)
+                _finish(handler.function(given), handler.time_limit)
             _commit(session, settle)
 
     return perform
 
 
-async def _limited(handler: Handler, delivery: Delivery) -> None:
+def _finish(result: Any, time_limit: float) -> None:
+    """Run what a handler has only begun: a coroutine, whether it is async itself or wraps one that is."""
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError("The handler has returned a generator, which nobody runs.")
+    if inspect.isawaitable(result):
+        # In this very thread: one that asgiref starts cannot be had while the process ends.
+        asyncio.run(_limited(result, time_limit))
+
+
+async def _limited(work: Awaitable[Any], time_limit: float) -> None:
     try:
-        async with asyncio.timeout(handler.time_limit) as limit:
-            await handler.function(delivery)
+        async with asyncio.timeout(time_limit) as limit:
+            await work
     except TimeoutError:
         if limit.expired():
-            raise TimeLimitExceeded(f"It took longer than {handler.time_limit:g} s.") from None
+            raise TimeLimitExceeded(f"It took longer than {time_limit:g} s.") from None
         raise
 
 

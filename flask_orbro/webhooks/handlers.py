@@ -44,6 +44,8 @@ class Handler:
     def __post_init__(self) -> None:
         if not inspect.isfunction(self.function):
             raise TypeError("Put 'orbro.on' on a function that takes a delivery.")
+        if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
+            raise TypeError(f"{self.place} is a generator, which nobody would run. Handle without 'yield'.")
         if event_named({"event": self.event}, "event") is None:
             raise ConfigurationError(f"{self.place} names no event of 1 to 255 printable characters.")
         if self.where is not None and not (

@@ -184,7 +184,7 @@ def test_what_failed_is_tried_again_by_the_process_itself(
 
 
 PROGRAM = """
-import sys, time
+import asyncio, sys, time
 from pathlib import Path
 from flask import Flask
 from flask_orbro import OrbroConnect
@@ -198,11 +198,15 @@ app.config.update(ORBRO_CLIENT_ID="c", ORBRO_CLIENT_SECRET="s" * 40, ORBRO_WORKE
 app.config["ORBRO_ENCRYPTION_KEYS"] = new_key()
 orbro = OrbroConnect(app)
 
-@orbro.on("e", path="/e")
-def handler(delivery):
+def work(delivery):
     time.sleep(0.3)
     Path(folder, f"done-{delivery.id}").touch()
 
+async def work_async(delivery):
+    await asyncio.sleep(0.3)
+    Path(folder, f"done-{delivery.id}").touch()
+
+orbro.on("e", path="/e")(work_async if sys.argv[2] == "async" else work)
 inbox = get_state(app).inbox
 for number in range(4):
     new = DeliveryRecord(organization_id="o", user_id=None, event="e", path="/e", payload=b"{}", headers={},
@@ -211,10 +215,11 @@ for number in range(4):
 """
 
 
-def test_a_process_that_ends_finishes_what_it_has_begun(tmp_path: Path) -> None:
+@pytest.mark.parametrize("handler", ["sync", "async"])
+def test_a_process_that_ends_finishes_what_it_has_begun(tmp_path: Path, handler: str) -> None:
     (tmp_path / "connect.json").write_text('{"id": "x"}')
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path)],
+        [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path), handler],
         capture_output=True,
         text=True,
         timeout=60,

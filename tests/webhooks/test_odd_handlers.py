@@ -1,0 +1,89 @@
+"""Handlers and errors that are not as one thinks of them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_orbro import Delivery, OrbroConnect
+from flask_orbro.stores.delivery_record import DeliveryState
+
+from .conftest import EVENT, EVENTS, InboxWorld
+
+MakeWorld = Callable[..., InboxWorld]
+
+
+def wrapped(seen: list[Any]) -> Callable[[Delivery], Any]:
+    async def handler(delivery: Delivery) -> None:
+        await asyncio.sleep(0)
+        seen.append(delivery.id)
+
+    @functools.wraps(handler)
+    def wrapper(delivery: Delivery) -> Any:
+        return handler(delivery)
+
+    return wrapper
+
+
+def begun(seen: list[Any]) -> Callable[[Delivery], Any]:
+    async def work(delivery: Delivery) -> None:
+        await asyncio.sleep(0)
+        seen.append(delivery.id)
+
+    def handler(delivery: Delivery) -> Coroutine[Any, Any, None]:
+        return work(delivery)
+
+    return handler
+
+
+@pytest.mark.parametrize("make", [wrapped, begun])
+def test_a_function_that_returns_a_coroutine_is_an_async_handler(
+    make_inbox_world: MakeWorld, make: Callable[[list[Any]], Callable[[Delivery], Any]]
+) -> None:
+    seen: list[Any] = []
+    world = make_inbox_world(handlers=lambda orbro: orbro.on(EVENT, path=EVENTS)(make(seen)))
+    world.send()
+    assert seen == [world.rows[0].id]
+    assert world.rows[0].state is DeliveryState.DONE
+
+
+def test_a_wrapped_async_handler_has_a_time_limit(make_inbox_world: MakeWorld) -> None:
+    async def work() -> None:
+        await asyncio.sleep(30)
+
+    def register(orbro: OrbroConnect) -> None:
+        orbro.on(EVENT, path=EVENTS, time_limit=0.1)(lambda delivery: work())
+
+    world = make_inbox_world(handlers=register)
+    world.send()
+    assert "TimeLimitExceeded" in str(world.rows[0].last_error)
+
+
+def test_a_generator_is_refused(make_app: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    make_app(orbro)
+
+    def generator(delivery: Delivery) -> Iterator[int]:
+        yield 1
+
+    async def async_generator(delivery: Delivery) -> AsyncIterator[int]:
+        yield 1
+
+    for function in (generator, async_generator):
+        with pytest.raises(TypeError, match=f"{function.__name__}.* is a generator"):
+            orbro.on(EVENT, path=EVENTS)(function)
+
+
+def test_one_that_returns_a_generator_has_failed(make_inbox_world: MakeWorld) -> None:
+    def register(orbro: OrbroConnect) -> None:
+        orbro.on(EVENT, path=EVENTS)(lambda delivery: (number for number in [1]))
+
+    world = make_inbox_world(handlers=register)
+    world.send()
+    assert world.rows[0].state is DeliveryState.FAILED
+    assert "returned a generator" in str(world.rows[0].last_error)

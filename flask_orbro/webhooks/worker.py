@@ -115,20 +115,22 @@ class _Attempt:
         )
         handlers = known.of(record.path, event, payload)
         if not handlers:
-            return self._settle(delivery, self._nobody(event))
+            self._error = self._nobody(event)
+            return self._settle(delivery, DeliveryState.DEAD)
         for handler in handlers:
             others = [other for other in handlers if other is not handler]
             if handler.name not in self._progress and not self._run(handler, delivery, others):
                 return None
         return DeliveryState.DONE if self._has_ended else self._settle(delivery, self._state())
 
-    def _nobody(self, event: str | None) -> DeliveryState:
-        """What becomes of a delivery that no handler takes."""
-        if self._record.path not in self._worker.handlers:
-            self._error = f"No handler is registered at {self._record.path}."
-        elif event is None:
-            self._error = "The payload names no event (ORBRO_WEBHOOK_EVENT_KEY), and its path has several."
-        return DeliveryState.DONE if self._error is None else DeliveryState.DEAD
+    def _nobody(self, event: str | None) -> str:
+        """Why no handler takes a delivery. One did when it was received: it must not be done unseen."""
+        path = self._record.path
+        if path not in self._worker.handlers:
+            return f"No handler is registered at {path}."
+        if event is None:
+            return "The payload names no event (ORBRO_WEBHOOK_EVENT_KEY), and its path has several."
+        return f"No handler takes {event} at {path}."
 
     def _run(self, handler: Handler, delivery: Delivery, others: list[Handler]) -> bool:
         """:returns: ``False`` where the delivery is somebody else's now."""

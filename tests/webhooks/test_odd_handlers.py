@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_orbro import Delivery, OrbroConnect
+from flask_orbro import Delivery, OrbroConnect, delivery_dead
+from flask_orbro.state import get_state
 from flask_orbro.stores.delivery_record import DeliveryState
+from flask_orbro.webhooks import Handler, Handlers
 
 from .conftest import EVENT, EVENTS, InboxWorld
 
@@ -87,3 +89,34 @@ def test_one_that_returns_a_generator_has_failed(make_inbox_world: MakeWorld) ->
     world.send()
     assert world.rows[0].state is DeliveryState.FAILED
     assert "returned a generator" in str(world.rows[0].last_error)
+
+
+def test_a_worker_that_knows_no_handler_for_it_gives_a_delivery_up(make_inbox_world: MakeWorld) -> None:
+    """As while a new version is rolled out: the web process is new, and the worker old."""
+    seen: list[Any] = []
+    told: list[Any] = []
+
+    def receiver(sender: Flask, delivery: Delivery, error: str) -> None:
+        told.append((delivery.id, error))
+
+    def register(orbro: OrbroConnect) -> None:
+        orbro.on(EVENT, path=EVENTS)(lambda delivery: seen.append(delivery.event))
+
+    delivery_dead.connect(receiver)
+    world = make_inbox_world(handlers=register, ORBRO_WORKER="thread", ORBRO_WORKER_THREADS=0)
+    world.send()
+    row, worker = world.rows[0], world.inbox.worker
+    old = Handlers()
+    old.add(
+        Handler(function=lambda delivery: None, event="other", path=EVENTS).resolved(
+            get_state(world.app).config
+        )
+    )
+    worker.handlers, new = old, worker.handlers
+    assert worker.handle(row.id) is DeliveryState.DEAD
+    error = f"No handler takes {EVENT} at {EVENTS}."
+    assert (world.rows[0].last_error, told, seen) == (error, [(row.id, error)], [])
+    worker.handlers = new
+    assert world.inbox.store.redeliver(row.id, now=0)
+    assert worker.handle(row.id) is DeliveryState.DONE
+    assert seen == [EVENT]

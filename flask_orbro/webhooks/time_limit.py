@@ -6,15 +6,24 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-#: Functions that run at once at most, those included that nobody waits for any more.
+from ..logs import get_logger
+
+logger = get_logger(__name__)
+
+#: Functions that go on at most though nobody waits for them any more.
 MOST = 64
 
 
 class TimeLimitExceeded(Exception):
     """A handler took longer than it may."""
+
+
+class TooManyHang(Exception):
+    """So many functions took too long, and go on, that no further one is begun."""
 
 
 class TimeLimiter:
@@ -27,8 +36,14 @@ class TimeLimiter:
 
     def _start_anew(self) -> None:
         self._pid = os.getpid()
-        self._slots = threading.Semaphore(MOST)
+        self._lock = threading.Lock()
+        self._hanging = 0
         self._idle: list[_Thread] = []
+
+    def check_room(self) -> None:
+        """:raises TooManyHang: nothing should be begun now."""
+        if self._hanging >= MOST and self._pid == os.getpid():
+            raise TooManyHang(f"{self._hanging} handlers took too long, and go on.")
 
     def run(self, function: Callable[[], None], seconds: float) -> None:
         """:raises TimeLimitExceeded: and the function goes on.
@@ -36,23 +51,33 @@ class TimeLimiter:
         """
         if self._pid != os.getpid():  # threads do not survive a fork
             self._start_anew()
-        self._slots.acquire()
         try:
             thread = self._idle.pop()
         except IndexError:
-            thread = _Thread(self._slots.release)
+            thread = _Thread(partial(self._count, -1))
         job = thread.begin(function)
         wait([job], seconds)
         if not job.done() and thread.leave():
+            self._count(1)
             raise TimeLimitExceeded(f"It took longer than {seconds:g} s.")
         self._idle.append(thread)
-        self._slots.release()
         job.result()
 
     def close(self) -> None:
         """End the threads that do nothing."""
         while self._pid == os.getpid() and self._idle:
             self._idle.pop().begin(None)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._hanging += change
+            full = change > 0 and self._hanging == MOST
+        if full:
+            logger.error(
+                "%d handlers took too long, and go on: this process handles nothing more until one of "
+                "them ends. Give what they wait for a time-out.",
+                MOST,
+            )
 
 
 class _Thread:

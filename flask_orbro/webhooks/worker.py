@@ -72,7 +72,9 @@ class Worker:
 
         :returns: what became of it; ``None`` where it is somebody else's.
         :raises sqlalchemy.exc.DBAPIError: the database is out of reach.
+        :raises TooManyHang: it is left to another process, or to later.
         """
+        self.limiter.check_room()
         lease = secrets.token_hex(16)
         until = self.clock() + self.handlers.longest + MARGIN
         record = self.store.claim(delivery_id, lease=lease, until=until)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from flask_orbro import ConfigurationError, Delivery, OrbroConnect, PlatformRateLimited, delivery_dead
 from flask_orbro.stores.delivery_record import DeliveryState
 from flask_orbro.stores.inbox import LOST
+from flask_orbro.webhooks import doorbells, time_limit
 from flask_orbro.webhooks.worker import MARGIN
 
 from ..stores.conftest import Database
@@ -241,6 +242,32 @@ def test_many_that_hang_do_not_stop_the_others(make_inbox_world: MakeWorld) -> N
     world.wait_until(lambda: world.rows[-1].state is DeliveryState.DONE)
     world.wait_until(lambda: {row.state for row in world.rows[:-1]} == {DeliveryState.FAILED})
     go_on.set()
+
+
+def test_where_too_many_hang_nothing_is_begun_and_it_is_said(
+    make_inbox_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(time_limit, "MOST", 2)
+    monkeypatch.setattr(doorbells, "OUTAGE_MEMORY", 0.05)
+    go_on = threading.Event()
+
+    def register(orbro: OrbroConnect) -> None:
+        @orbro.on(EVENT, path=EVENTS, time_limit=0.05, max_attempts=1)
+        def hang(delivery: Delivery) -> None:
+            if "hang" in delivery.payload:
+                go_on.wait(20)
+
+    world = make_inbox_world(handlers=register, ORBRO_WORKER="thread", ORBRO_WORKER_THREADS=2)
+    for number in range(2):
+        world.send(json={"hang": number})
+    world.wait_until(lambda: {row.state for row in world.rows} == {DeliveryState.DEAD})
+    world.send(json={"ok": 1})
+    world.wait_until(lambda: world.inbox.doorbell.room == 0)
+    assert (world.rows[-1].state, world.rows[-1].attempts) == (DeliveryState.RECEIVED, 0)
+    assert "2 handlers took too long, and go on: this process handles nothing more" in caplog.text
+    go_on.set()
+    world.wait_until(lambda: world.rows[-1].state is DeliveryState.DONE)
+    assert world.rows[-1].attempts == 1
 
 
 # Lost workers.

@@ -11,7 +11,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from ..config import Config
+from ..config import SETTINGS, Config
 from ..descriptor import Registration, app_path
 from ..errors import ConfigurationError
 from .delivery import Delivery
@@ -54,8 +54,20 @@ class Handler:
             raise ConfigurationError(
                 f"{self.place} needs both a 'property' and a 'value' of text, a number or a truth value."
             )
-        if self.attempts < 0 or self.time_limit < 0:
-            raise ConfigurationError(f"{self.place} must be run at least once, and for some time.")
+        if not all(isinstance(one, type) and issubclass(one, Exception) for one in self.retry_on):
+            raise ConfigurationError(
+                f"{self.place} needs a 'retry_on' of one class of errors, or a tuple of them."
+            )
+        self._check_bound("max_attempts", self.attempts, "ORBRO_HANDLER_ATTEMPTS")
+        self._check_bound("time_limit", self.time_limit, "ORBRO_HANDLER_TIME_LIMIT")
+
+    def _check_bound(self, name: str, value: Any, setting: str) -> None:
+        """A handler's own bound may be what the setting may be; 0 is the setting's."""
+        try:
+            if value != 0:
+                SETTINGS[setting].metadata["check"](value)
+        except ValueError as error:
+            raise ConfigurationError(f"{self.place}: '{name}' {error}.") from None
 
     def resolved(self, config: Config) -> Handler:
         """As it is in an app."""

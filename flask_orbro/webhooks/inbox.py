@@ -17,9 +17,10 @@ from ..stores.inbox import BATCH, BeingHandled, InboxStore
 from ..sweeper import Sweeper
 from .delivery import Delivery
 from .doorbells import Doorbell
+from .failure import storable
 from .handlers import Handlers
 from .headers import kept_headers, trace_id
-from .worker import MARGIN, Worker, storable
+from .worker import MARGIN, Worker
 
 #: How often each process looks for what is old, and for what others have left behind, in seconds.
 REGULARLY = 60.0

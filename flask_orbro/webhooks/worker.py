@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from ..config import Config
-from ..logs import get_logger, redact
+from ..logs import get_logger
 from ..stores.delivery_record import HANDLER_DEAD, HANDLER_DONE, DeliveryRecord, DeliveryState
 from ..stores.inbox import LOST, InboxStore
 from .delivery import Delivery
+from .failure import storable, text_of, wait_wanted
 from .handlers import Handler, Handlers
 from .time_limit import TimeLimiter, TimeLimitExceeded
 
@@ -23,8 +24,6 @@ logger = get_logger(__name__)
 
 #: What a lease lasts longer than the handlers may take, in seconds.
 MARGIN = 5.0
-#: Characters of an error that are kept.
-_LONGEST_ERROR = 2000
 
 #: Writes a delivery's new state into the handler's own transaction; ``False``: the lease was lost.
 Settle = Callable[[Session], bool]
@@ -79,6 +78,10 @@ class Worker:
         until = self.clock() + self.handlers.longest + MARGIN
         record = self.store.claim(delivery_id, lease=lease, until=until)
         return None if record is None else _Attempt(self, record, lease).run()
+
+    def wait_after(self, error: Exception, attempts: int) -> float:
+        """Seconds until the next attempt; an error may want more, within the configured bound."""
+        return max(min(wait_wanted(error, self.clock()), self._longest_wait), self.backoff(attempts))
 
     def backoff(self, attempts: int) -> float:
         """Seconds until the next attempt: doubled for each, with jitter."""
@@ -137,7 +140,8 @@ class _Attempt:
     def _run(self, handler: Handler, delivery: Delivery, others: list[Handler]) -> bool:
         """:returns: ``False`` where the delivery is somebody else's now."""
         if self._record.attempts > handler.attempts:  # its worker was lost in the last one
-            self._fail(handler, self._record.last_error or LOST, again=False)
+            self._error = self._record.last_error or LOST
+            self._give_up(handler)
             return True
         after = {**self._progress, handler.name: HANDLER_DONE}
         ends = all(after.get(other.name) == HANDLER_DONE for other in others)
@@ -186,15 +190,15 @@ class _Attempt:
             "it is tried again" if again else "it is given up",
             exc_info=error,
         )
-        wanted = getattr(error, "retry_after", None)
-        self._fail(handler, f"{handler.name}: {type(error).__name__}: {error}", again=again, wanted=wanted)
-
-    def _fail(self, handler: Handler, error: str, *, again: bool, wanted: float | None = None) -> None:
-        self._error = storable(error)
+        self._error = storable(f"{handler.name}: {text_of(error)}")
         if again:
-            self._wait = max(self._wait or 0, wanted or 0, self._worker.backoff(self._record.attempts))
+            wait = self._worker.wait_after(error, self._record.attempts)
+            self._wait = max(self._wait or 0, wait)
         else:
-            self._progress = {**self._progress, handler.name: HANDLER_DEAD}
+            self._give_up(handler)
+
+    def _give_up(self, handler: Handler) -> None:
+        self._progress = {**self._progress, handler.name: HANDLER_DEAD}
 
     def _state(self) -> DeliveryState:
         if self._wait is not None:
@@ -223,9 +227,3 @@ class _Attempt:
             "progress": progress,
             "duration": time.monotonic() - self._began,
         }
-
-
-def storable(text: str) -> str:
-    """The text without credentials, as any database takes it."""
-    shown = redact(text)[:_LONGEST_ERROR].replace("\0", "\\0")
-    return shown.encode("utf-8", "backslashreplace").decode()

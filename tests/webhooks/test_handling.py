@@ -7,12 +7,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask, current_app
 from sqlalchemy import Integer, String, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from werkzeug.exceptions import TooManyRequests
 
 from flask_orbro import ConfigurationError, Delivery, OrbroConnect, PlatformRateLimited, delivery_dead
 from flask_orbro.stores.delivery_record import DeliveryState
@@ -120,13 +122,52 @@ def test_only_errors_worth_it_are_tried_again(
     assert world.rows[0].state is state
 
 
-def test_an_error_may_ask_for_a_longer_wait(make_inbox_world: MakeWorld) -> None:
-    limited = PlatformRateLimited("slow down", retry_after=500)
-    world = make_inbox_world(handlers=Failing(limited).register, ORBRO_HANDLER_BACKOFF=1)
-    world.send()
+class Wanting(Exception):
+    def __init__(self, retry_after: Any) -> None:
+        self.retry_after = retry_after
+
+
+@pytest.mark.parametrize(
+    ("make_error", "wait"),
+    [
+        (lambda: PlatformRateLimited("slow down", retry_after=500), 500),
+        (lambda: Wanting("500"), 500),
+        (lambda: Wanting(timedelta(seconds=500)), 500),
+        (lambda: Wanting(datetime.now(UTC) + timedelta(seconds=500)), 500),
+        (
+            lambda: TooManyRequests(retry_after=datetime.now(UTC).replace(tzinfo=None) + timedelta(0, 500)),
+            500,
+        ),
+        (lambda: Wanting(datetime.max), 1000),
+        (lambda: Wanting(1e300), 1000),
+        (lambda: Wanting(float("inf")), 1),
+        (lambda: Wanting(float("nan")), 1),
+        (lambda: Wanting(-5), 1),
+        (lambda: Wanting("soon"), 1),
+    ],
+)
+def test_an_error_may_ask_for_a_longer_wait(
+    make_inbox_world: MakeWorld, make_error: Callable[[], Exception], wait: float
+) -> None:
+    options = {"ORBRO_HANDLER_BACKOFF": 1, "ORBRO_HANDLER_BACKOFF_MAX": 1000}
+    world = make_inbox_world(handlers=Failing(make_error()).register, **options)
+    assert world.send().status_code == 202
     due = world.rows[0].next_attempt_at
     assert due is not None
-    assert 495 < due - time.time() <= 501
+    shortest = 0 if wait == 1 else wait - 60
+    assert shortest < due - time.time() <= wait + 1
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def test_an_error_that_cannot_be_shown_is_one_like_others(make_inbox_world: MakeWorld) -> None:
+    world = make_inbox_world(handlers=Failing(Unspeakable()).register)
+    assert world.send().status_code == 202
+    assert world.rows[0].state is DeliveryState.FAILED
+    assert "Unspeakable: (it cannot be shown)" in str(world.rows[0].last_error)
 
 
 def test_handlers_that_are_done_are_not_run_again(make_inbox_world: MakeWorld) -> None:
@@ -507,8 +548,15 @@ def test_old_deliveries_go_with_the_sweep(make_inbox_world: MakeWorld) -> None:
         ({"property": "a"}, "both a 'property' and a 'value'"),
         ({"value": "a"}, "both a 'property' and a 'value'"),
         ({"property": "a", "value": ["b"]}, "both a 'property' and a 'value'"),
-        ({"max_attempts": -1}, "at least once"),
-        ({"time_limit": -1}, "at least once"),
+        ({"max_attempts": -1}, "'max_attempts' must be between 1 and 1000"),
+        ({"max_attempts": 1.5}, "'max_attempts' must be a whole number"),
+        ({"time_limit": -1}, "'time_limit' must be between 0.05 and 86400"),
+        ({"time_limit": float("nan")}, "'time_limit' must be between"),
+        ({"time_limit": float("inf")}, "'time_limit' must be between"),
+        ({"time_limit": "5"}, "'time_limit' must be a number"),
+        ({"retry_on": "junk"}, "'retry_on' of one class"),
+        ({"retry_on": [ValueError]}, "'retry_on' of one class"),
+        ({"retry_on": (ValueError, SystemExit)}, "'retry_on' of one class"),
         ({"path": "/installed"}, "'orbro.installed' is served"),
     ],
 )

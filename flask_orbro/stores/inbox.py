@@ -15,30 +15,21 @@ ends, or when it is to be tried again. A row of which nothing is due has none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import case, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import case, delete, func, select
 from sqlalchemy.orm import Session
 
 from ..models import Models
+from .arrivals import LOST, Taken, insert_first, insert_second, update_rows
 from .delivery_record import HANDLER_DEAD, HANDLER_DONE, DeliveryRecord, DeliveryState, columns_of, record_of
-from .transactions import Conflict, SessionFactory, in_transaction
+from .transactions import SessionFactory, in_transaction
 
 #: Rows that one statement of a sweep, of the retention or of an erasure takes.
 BATCH = 500
-LOST = "The worker was lost."
 
 T = TypeVar("T")
-
-
-class _Taken(Exception):
-    """Another delivery has this digest."""
-
-
-class BeingHandled(Exception):
-    """A view is at an equal delivery at this moment."""
 
 
 class InboxStore:
@@ -64,10 +55,11 @@ class InboxStore:
         """
         unique_digest = new.digest if window else None
         try:
-            return self._in(lambda session: self._insert(session, new, unique_digest, lease))
-        except _Taken:
+            return self._in(lambda session: insert_first(session, self._table, new, unique_digest, lease))
+        except Taken:
             oldest = new.received_at - window
-            return self._in(lambda session: self._insert_second(session, new, oldest, lease, lost_before))
+            second = partial(insert_second, new=new, oldest=oldest, lease=lease, lost_before=lost_before)
+            return self._in(lambda session: second(session, self._table))
 
     def get(self, delivery_id: int) -> DeliveryRecord | None:
         """One delivery, as it is now."""
@@ -246,44 +238,6 @@ class InboxStore:
     def _in(self, work: Callable[[Session], T]) -> T:
         return in_transaction(self._sessions, work)
 
-    def _insert(
-        self, session: Session, new: DeliveryRecord, unique_digest: str | None, lease: str | None
-    ) -> DeliveryRecord:
-        values = {name: value for name, value in vars(new).items() if name != "id"}
-        values |= {"unique_digest": unique_digest, "lease": lease}
-        try:
-            result: Any = session.execute(insert(self._table).values(columns_of(values)))
-        except IntegrityError:
-            raise _Taken from None
-        return replace(new, id=result.inserted_primary_key[0])
-
-    def _insert_second(
-        self, session: Session, new: DeliveryRecord, oldest: float, lease: str | None, lost_before: float
-    ) -> DeliveryRecord:
-        """Insert what has an equal one, or had until a moment ago."""
-        equal = self._table.c.unique_digest == new.digest
-        row = session.execute(select(self._table).where(equal).with_for_update()).first()
-        first = record_of(row) if row else None
-        if first is not None and first.received_at > oldest:
-            under_way = lease is not None and first.state is DeliveryState.PROCESSING
-            if not under_way:
-                second = replace(
-                    new, state=DeliveryState.DUPLICATE, duplicate_of=first.id, next_attempt_at=None
-                )
-                return self._insert(session, second, None, None)
-            if first.received_at > lost_before:
-                raise BeingHandled
-            values = {"state": DeliveryState.FAILED.value, "last_error": LOST, "lease": None}
-            self._update(session, self._is(first.id), values)
-        if first is not None and not self._update(
-            session, self._is(first.id) & equal, {"unique_digest": None}
-        ):
-            raise Conflict
-        try:
-            return self._insert(session, new, new.digest, lease)
-        except _Taken:
-            raise Conflict from None
-
     def _get(self, session: Session, delivery_id: int) -> DeliveryRecord | None:
         row = session.execute(select(self._table).where(self._is(delivery_id))).first()
         return record_of(row) if row else None
@@ -292,8 +246,7 @@ class InboxStore:
         return self._table.c.id == delivery_id
 
     def _update(self, session: Session, condition: Any, values: Mapping[str, Any]) -> int:
-        result: Any = session.execute(update(self._table).where(condition).ordered_values(*values.items()))
-        return int(result.rowcount)
+        return update_rows(session, self._table, condition, values)
 
     def _delete(self, session: Session, ids: Sequence[int]) -> int:
         if ids:

@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..config import Config
 from ..crypto import KeyedHash
 from ..errors import ServiceUnavailable
+from ..stores.arrivals import BeingHandled
 from ..stores.delivery_record import DeliveryRecord, DeliveryState
-from ..stores.inbox import BATCH, BeingHandled, InboxStore
+from ..stores.inbox import BATCH, InboxStore
 from ..sweeper import Sweeper
 from .delivery import Delivery
 from .doorbells import Doorbell

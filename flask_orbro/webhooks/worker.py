@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from ..config import Config
 from ..logs import get_logger
+from ..stores.arrivals import LOST
 from ..stores.delivery_record import HANDLER_DEAD, HANDLER_DONE, DeliveryRecord, DeliveryState
-from ..stores.inbox import LOST, InboxStore
+from ..stores.inbox import InboxStore
 from .delivery import Delivery
 from .failure import storable, text_of, wait_wanted
 from .handlers import Handler, Handlers

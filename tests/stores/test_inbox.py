@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from flask_orbro.stores.arrivals import LOST, BeingHandled
 from flask_orbro.stores.delivery_record import DeliveryRecord, DeliveryState
-from flask_orbro.stores.inbox import BATCH, LOST, BeingHandled, InboxStore
+from flask_orbro.stores.inbox import BATCH, InboxStore
 
 from .conftest import NOW, Database
 

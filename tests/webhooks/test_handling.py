@@ -17,8 +17,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from werkzeug.exceptions import TooManyRequests
 
 from flask_orbro import ConfigurationError, Delivery, OrbroConnect, PlatformRateLimited, delivery_dead
+from flask_orbro.stores.arrivals import LOST
 from flask_orbro.stores.delivery_record import DeliveryState
-from flask_orbro.stores.inbox import LOST
 from flask_orbro.webhooks import doorbells, time_limit
 from flask_orbro.webhooks.worker import MARGIN
 

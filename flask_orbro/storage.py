@@ -124,7 +124,7 @@ def _make_file(path: Path) -> None:
 
 
 def _sqlite_sessions(path: Path) -> SessionFactory:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10}, hide_parameters=True)
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:

@@ -35,8 +35,9 @@ def insert_first(
     values |= {"unique_digest": unique_digest, "lease": lease}
     try:
         result: Any = session.execute(insert(table).values(columns_of(values)))
-    except IntegrityError:
-        raise Taken from None
+    except IntegrityError as error:
+        error.hide_parameters = True
+        raise Taken from error
     return replace(new, id=result.inserted_primary_key[0])
 
 
@@ -73,8 +74,9 @@ def insert_second(
         raise Conflict
     try:
         return insert_first(session, table, new, new.digest, lease)
-    except Taken:
-        raise Conflict from None
+    except Taken as error:
+        # Another writer's, or a constraint that is not ours: that is refused each time.
+        raise Conflict from error.__cause__
 
 
 def update_rows(session: Session, table: Any, condition: Any, values: Mapping[str, Any]) -> int:

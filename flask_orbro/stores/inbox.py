@@ -28,6 +28,8 @@ from .transactions import SessionFactory, in_transaction
 
 #: Rows that one statement of a sweep, of the retention or of an erasure takes.
 BATCH = 500
+#: How long the sender of a delivery is kept waiting for a database that is busy, in seconds.
+PATIENCE = 3.0
 
 T = TypeVar("T")
 
@@ -52,14 +54,15 @@ class InboxStore:
         :param lost_before: a view that began earlier than this has been lost.
         :returns: the delivery or the duplicate, as it was kept.
         :raises BeingHandled: a view is at an equal one still, and nothing is kept.
+        :raises Conflict: another constraint than the one of duplicates refuses it.
         """
         unique_digest = new.digest if window else None
         try:
-            return self._in(lambda session: insert_first(session, self._table, new, unique_digest, lease))
+            return self._soon(lambda session: insert_first(session, self._table, new, unique_digest, lease))
         except Taken:
             oldest = new.received_at - window
             second = partial(insert_second, new=new, oldest=oldest, lease=lease, lost_before=lost_before)
-            return self._in(lambda session: second(session, self._table))
+            return self._soon(lambda session: second(session, self._table))
 
     def get(self, delivery_id: int) -> DeliveryRecord | None:
         """One delivery, as it is now."""
@@ -174,24 +177,19 @@ class InboxStore:
             return found
 
     def retain(self, *, received_after: float, most: int) -> int:
-        """Drop what is old among the :data:`BATCH` oldest deliveries, and of which nothing is due.
+        """Drop what is old among the :data:`BATCH` oldest deliveries of which nothing is due.
 
         :param received_after: those received earlier are old.
         :param most: those whose id is smaller by so much than the newest one's are old.
-        :returns: how many were dropped.
+        :returns: how many were dropped; 0: no others are old.
         """
         table = self._table
 
         def work(session: Session) -> int:
             newest = session.scalar(select(func.max(table.c.id))) or 0
-            query = select(table.c.id, table.c.received_at, table.c.next_attempt_at)
+            query = select(table.c.id, table.c.received_at).where(table.c.next_attempt_at.is_(None))
             oldest = session.execute(query.order_by(table.c.id).limit(BATCH)).all()
-            old = [
-                row.id
-                for row in oldest
-                if row.next_attempt_at is None
-                and (row.received_at < received_after or row.id <= newest - most)
-            ]
+            old = [row.id for row in oldest if row.received_at < received_after or row.id <= newest - most]
             return self._delete(session, old)
 
         return self._in(work)
@@ -237,6 +235,9 @@ class InboxStore:
 
     def _in(self, work: Callable[[Session], T]) -> T:
         return in_transaction(self._sessions, work)
+
+    def _soon(self, work: Callable[[Session], T]) -> T:
+        return in_transaction(self._sessions, work, within=PATIENCE)
 
     def _get(self, session: Session, delivery_id: int) -> DeliveryRecord | None:
         row = session.execute(select(self._table).where(self._is(delivery_id))).first()

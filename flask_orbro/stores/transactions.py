@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -42,13 +43,15 @@ _OUTDATED = (
 T = TypeVar("T")
 
 
-def in_transaction(sessions: SessionFactory, work: Callable[[Session], T]) -> T:
+def in_transaction(sessions: SessionFactory, work: Callable[[Session], T], *, within: float = math.inf) -> T:
     """Do some work in a transaction, and do it again where another writer was first, or in its way, or
     where the server has dropped the connection.
 
+    :param within: seconds after which it is not begun again.
     :raises sqlalchemy.exc.OperationalError: where the database is out of reach, or stays busy.
     :raises ServiceUnavailable: at once, where it was not brought up to date; the log says so.
     """
+    latest = time.monotonic() + within
     for attempt in range(ATTEMPTS):
         try:
             with sessions() as session, session.begin():
@@ -58,7 +61,8 @@ def in_transaction(sessions: SessionFactory, work: Callable[[Session], T]) -> T:
                 error.hide_parameters = True  # they hold secrets, and errors are logged
             _refuse_outdated(error)
             dropped = isinstance(error, DBAPIError) and error.connection_invalidated
-            if attempt == ATTEMPTS - 1 or not (dropped or isinstance(error, _WORTH_ANOTHER_TRY)):
+            is_last = attempt == ATTEMPTS - 1 or time.monotonic() > latest
+            if is_last or not (dropped or isinstance(error, _WORTH_ANOTHER_TRY)):
                 raise
             time.sleep(0.005 * 2 ** min(attempt, 5))
     raise AssertionError("unreachable")

@@ -12,9 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..config import Config
 from ..crypto import KeyedHash
 from ..errors import ServiceUnavailable
+from ..logs import get_logger
 from ..stores.arrivals import BeingHandled
 from ..stores.delivery_record import DeliveryRecord, DeliveryState
 from ..stores.inbox import BATCH, InboxStore
+from ..stores.transactions import Conflict
 from ..sweeper import Sweeper
 from .delivery import Delivery
 from .doorbells import Doorbell
@@ -22,6 +24,8 @@ from .failure import storable
 from .handlers import Handlers
 from .headers import kept_headers, trace_id
 from .worker import MARGIN, Worker
+
+logger = get_logger(__name__)
 
 #: How often each process looks for what is old, and for what others have left behind, in seconds.
 REGULARLY = 60.0
@@ -184,7 +188,10 @@ class Inbox:
     def _keep(self, new: DeliveryRecord, **view: Any) -> DeliveryRecord:
         try:
             return self.store.receive(new, window=self._config.webhook_duplicate_window, **view)
-        except SQLAlchemyError as error:
+        except (Conflict, SQLAlchemyError) as error:
+            # The first line: the next one may show what is in the row.
+            fault = str(error.__cause__ or error).partition("\n")[0]
+            logger.error("A delivery could not be kept: %s", fault)
             raise ServiceUnavailable(
                 "The delivery cannot be kept now; send it again.", reason="inbox_unavailable", retry_after=5
             ) from error
@@ -195,5 +202,5 @@ class Inbox:
         self._retained_at = now
         for _ in range(_BATCHES):
             after, most = now - self._config.inbox_max_age, self._config.inbox_max_rows
-            if self.store.retain(received_after=after, most=most) < BATCH:
+            if not self.store.retain(received_after=after, most=most):
                 return

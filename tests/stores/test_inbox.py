@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from flask_orbro.stores import inbox as stored
 from flask_orbro.stores.arrivals import LOST, BeingHandled
 from flask_orbro.stores.delivery_record import DeliveryRecord, DeliveryState
 from flask_orbro.stores.inbox import BATCH, InboxStore
@@ -239,6 +240,15 @@ def test_what_is_old_goes_and_what_waits_stays(inbox: InboxStore) -> None:
     newest = [receive(inbox, f"n{number}", **finished) for number in range(5)]
     assert inbox.retain(received_after=NOW - 50, most=3) == 3
     assert [item.id for item in inbox.find()] == [*(item.id for item in newest[:1:-1]), waiting.id]
+
+
+def test_what_waits_keeps_nothing_else_from_going(inbox: InboxStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "BATCH", 3)
+    waiting = [receive(inbox, f"w{number}", received_at=NOW - 100) for number in range(4)]
+    for number in range(5):
+        receive(inbox, f"o{number}", received_at=NOW - 100, state=DeliveryState.DONE, next_attempt_at=None)
+    assert [inbox.retain(received_after=NOW - 50, most=1000) for _ in range(3)] == [3, 2, 0]
+    assert inbox.find() == waiting[::-1]
 
 
 def test_an_organization_is_erased_with_nobody_else(inbox: InboxStore) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from werkzeug.exceptions import TooManyRequests
 
 from flask_orbro import ConfigurationError, Delivery, OrbroConnect, PlatformRateLimited, delivery_dead
+from flask_orbro.stores import inbox as stored
 from flask_orbro.stores.arrivals import LOST
 from flask_orbro.stores.delivery_record import DeliveryState
 from flask_orbro.webhooks import doorbells, time_limit
@@ -533,6 +534,30 @@ def test_old_deliveries_go_with_the_sweep(make_inbox_world: MakeWorld) -> None:
     assert len(world.rows) == 5
     world.sweep(after=1000)
     assert world.rows == []
+
+
+def test_one_sweep_drops_many_batches_past_what_waits(
+    make_inbox_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "BATCH", 2)
+    handler = Failing()
+    handler.error = None
+
+    def register(orbro: OrbroConnect) -> None:
+        handler.register(orbro)
+        Failing().register(orbro, "waiting", property="fails", value="yes")
+
+    world = make_inbox_world(
+        handlers=register,
+        ORBRO_INBOX_MAX_AGE=1000,
+        ORBRO_HANDLER_BACKOFF=3600,
+        ORBRO_WEBHOOK_DUPLICATE_WINDOW=0,
+    )
+    world.send(json={"fails": "yes"})
+    for _ in range(9):
+        world.send(json={"fails": "no"})
+    world.sweep(after=1001)
+    assert [row.state for row in world.rows] == [DeliveryState.FAILED]
 
 
 # What cannot be a handler.

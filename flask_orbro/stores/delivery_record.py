@@ -32,8 +32,8 @@ class DeliveryRecord:
 
     :param event: as the payload or the path names it; ``None`` where neither does.
     :param path: where it was delivered to.
-    :param payload: the body, byte by byte.
-    :param headers: without credentials.
+    :param payload: the body, byte by byte; none in a list.
+    :param headers: without credentials; none in a list.
     :param trace_id: of the sender's trace context or request id, else our own.
     :param digest: a keyed hash of organization, body and token.
     :param duplicate_of: the delivery that it repeats.
@@ -47,8 +47,8 @@ class DeliveryRecord:
     user_id: str | None
     event: str | None
     path: str
-    payload: bytes = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
+    payload: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     trace_id: str
     digest: str = field(repr=False)
     duplicate_of: int | None = None
@@ -73,10 +73,10 @@ def columns_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record_of(row: Any) -> DeliveryRecord:
-    """A row of the table."""
+    """A row of the table, or the columns of it that were asked for."""
     names = DeliveryRecord.__dataclass_fields__
-    values = {name: getattr(row, name) for name in names}
+    values = {name: value for name, value in row._asdict().items() if name in names}
     values["state"] = DeliveryState(row.state)
     for name in ("headers", "progress"):
-        values[name] = json.loads(values[name] or "{}")
+        values[name] = json.loads(values.get(name) or "{}")
     return DeliveryRecord(**values)

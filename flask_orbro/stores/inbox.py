@@ -77,11 +77,12 @@ class InboxStore:
         before: int | None = None,
         limit: int = 50,
     ) -> list[DeliveryRecord]:
-        """Deliveries, newest first.
+        """Deliveries, newest first, without their payloads and headers.
 
         :param before: only those with a smaller id.
         """
-        query = select(self._table).order_by(self._table.c.id.desc()).limit(limit)
+        columns = [column for column in self._table.c if column.name not in ("payload", "headers")]
+        query = select(*columns).order_by(self._table.c.id.desc()).limit(limit)
         if state is not None:
             query = query.where(self._table.c.state == state.value)
         if organization_id is not None:

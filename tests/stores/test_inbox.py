@@ -228,6 +228,7 @@ def test_deliveries_are_found_newest_first(inbox: InboxStore) -> None:
     assert [item.id for item in inbox.find(state=DeliveryState.DEAD)] == [other.id]
     assert [item.id for item in inbox.find(before=second.id)] == [first.id]
     assert [item.id for item in inbox.find(limit=1)] == [other.id]
+    assert inbox.find(limit=1) == [replace(other, payload=b"", headers={})]
 
 
 def test_what_is_old_goes_and_what_waits_stays(inbox: InboxStore) -> None:
@@ -248,7 +249,7 @@ def test_what_waits_keeps_nothing_else_from_going(inbox: InboxStore, monkeypatch
     for number in range(5):
         receive(inbox, f"o{number}", received_at=NOW - 100, state=DeliveryState.DONE, next_attempt_at=None)
     assert [inbox.retain(received_after=NOW - 50, most=1000) for _ in range(3)] == [3, 2, 0]
-    assert inbox.find() == waiting[::-1]
+    assert [item.id for item in inbox.find()] == [item.id for item in waiting[::-1]]
 
 
 def test_an_organization_is_erased_with_nobody_else(inbox: InboxStore) -> None:
@@ -257,7 +258,7 @@ def test_an_organization_is_erased_with_nobody_else(inbox: InboxStore) -> None:
     other = receive(inbox, "other", organization_id="o2")
     assert inbox.erase("o1") == BATCH + 3
     assert inbox.erase("o1") == 0
-    assert inbox.find() == [other]
+    assert [item.id for item in inbox.find()] == [other.id]
 
 
 # Views that handle their deliveries themselves.

@@ -268,7 +268,9 @@ def test_strange_payloads_survive_or_are_refused(make_inbox_world: MakeWorld, pa
     answer = world.send(data=payload, content_type="application/json")
     if answer.status_code == 202:
         assert seen[0].payload == json.loads(payload)
-        assert world.rows[0].payload == payload.encode()
+        kept = world.inbox.store.get(world.rows[0].id)
+        assert kept is not None
+        assert kept.payload == payload.encode()
     else:
         is_problem(answer, 400)
 

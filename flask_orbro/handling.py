@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -46,8 +46,11 @@ def make_perform(
     app: Flask,
     sessions: Callable[[], AbstractContextManager[Session]],
     organization_of: Callable[[str], Organization | None],
+    current: Callable[[Session], Session] = lambda session: session,
 ) -> Perform:
-    """:param sessions: makes the session of one handler's run, inside of an app context."""
+    """:param sessions: makes the session of one handler's run, inside of an app context.
+    :param current: the session that counts after the run, which began with this one.
+    """
 
     def perform(handler: Handler, delivery: Delivery, settle: Settle) -> None:
         organization = organization_of(delivery.organization_id)
@@ -57,9 +60,18 @@ def make_perform(
             # For the run alone: an inline worker works within the request that delivered.
             with set_caller(Caller(organization=info, delivery=given)), brief_loops():
                 _finish(handler.function(given), handler.time_limit)
-            _commit(session, settle)
+            _commit(_used(session, current(session)), settle)
 
     return perform
+
+
+def _used(session: Session, current: Session) -> Session:
+    """The session that holds what a handler did, where it has called ``db.session.remove()`` meanwhile."""
+    if current is session or not current.in_transaction():
+        return session
+    if session.in_transaction():
+        raise RuntimeError("The handler has worked in two sessions; leave 'db.session' to the worker.")
+    return current
 
 
 def _finish(result: Any, time_limit: float) -> None:
@@ -111,13 +123,14 @@ def make_inbox(
     :param sweep: what else there is to look after from time to time.
     """
     handlers, store = Handlers(), InboxStore(sessions, models)
+    perform = make_perform(app, sessions, organizations.get)
+    if db is not None:
+        perform = make_perform(app, db.session, organizations.get, lambda _: db.session())
     worker = Worker(
         config=config,
         store=store,
         handlers=handlers,
-        perform=make_perform(
-            app, sessions if db is None else lambda: nullcontext(db.session()), organizations.get
-        ),
+        perform=perform,
         clock=clock,
         dead=lambda delivery, error: announce(app, delivery_dead, delivery=delivery, error=error),
         retry=lambda: inbox.sweeper.wake(),

@@ -6,6 +6,7 @@ A file says who the app is; what the code receives is added to it, so that the t
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_descriptor(path: Path, base_url: str | None = None) -> Descriptor:
     :raises DescriptorError: naming the file and the member at fault; its notes are all :func:`faults`.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes(), parse_constant=_no_number, parse_float=_number)
     except OSError as error:
         raise DescriptorError(
             f"The app descriptor {path} cannot be read: {error.strerror}. Create it, or name another "
@@ -106,7 +107,9 @@ def base_url_fault(descriptor: Descriptor) -> str | None:
 
 
 def check_descriptor(document: Any, name: str = "connect.json") -> Descriptor:
-    """Check a descriptor. ``id`` is required; without ``lifecycle`` no organization can be tracked.
+    """Check a descriptor as far as the app needs it; :func:`faults` finds the rest.
+
+    ``id`` is required; without ``lifecycle`` no organization can be tracked.
 
     :raises DescriptorError: naming the member at fault.
     """
@@ -124,7 +127,30 @@ def check_descriptor(document: Any, name: str = "connect.json") -> Descriptor:
     }
     if len(set(lifecycle.values())) != len(lifecycle):
         raise DescriptorError("two members of 'lifecycle' name one path.")
+    _check_webhooks(document)
     return Descriptor(document["id"], lifecycle, document, name)
+
+
+def _check_webhooks(document: Mapping[str, Any]) -> None:
+    """What the code receives is added to them, so they must have the shape of what can be added to."""
+    modules = document.get("modules") or {}
+    if not isinstance(modules, dict):
+        raise DescriptorError("'modules' must be an object.")
+    webhooks = modules.get("webhooks") or []
+    if not isinstance(webhooks, list):
+        raise DescriptorError("'modules.webhooks' must be an array.")
+    for index, entry in enumerate(webhooks):
+        if not isinstance(entry, dict):
+            raise DescriptorError(f"'modules.webhooks[{index}]' must be an object, not {entry!r}.")
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
 
 
 def app_path(value: Any, what: str) -> str:
@@ -160,8 +186,7 @@ def compose(descriptor: Descriptor, registrations: Iterable[Registration]) -> di
     hooks += [_written(item, base) for item in registered if item not in in_file]
     if not hooks:
         return dict(descriptor.document)
-    modules = descriptor.document.get("modules")
-    modules = {**(modules if isinstance(modules, dict) else {}), "webhooks": hooks}
+    modules = {**(descriptor.document.get("modules") or {}), "webhooks": hooks}
     return {**descriptor.document, "modules": modules}
 
 
@@ -191,7 +216,12 @@ def faults(document: Any) -> list[str]:
 
     validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     found = sorted(validator.iter_errors(document), key=lambda error: error.json_path)
-    return [f"{error.json_path}: {error.message}" for error in found]
+    said = [f"{error.json_path}: {error.message}" for error in found]
+    try:
+        json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        said.append(f"$: {error}")
+    return said
 
 
 def _file_webhooks(descriptor: Descriptor) -> list[tuple[str, Registration, dict[str, Any]]]:

@@ -78,7 +78,18 @@ def test_any_document_is_taken_or_refused_in_words(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"id": "x"', b"[]", b'{"id": 7}']
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"id": "x"',
+        b"[]",
+        b'{"id": 7}',
+        b'{"id": "x", "a": NaN}',
+        b'{"id": "x", "a": 1e999}',
+    ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "connect.json"

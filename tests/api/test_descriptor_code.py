@@ -29,7 +29,8 @@ def make(tmp_path: Path, settings: dict[str, Any]) -> Callable[..., Flask]:
     """Makes an app whose connect.json has these members besides the id."""
 
     def make(orbro: OrbroConnect, *, webhooks: list[Any] | None = None, **members: Any) -> Flask:
-        document: dict[str, Any] = {"id": "x", "baseUrl": BASE} | members
+        usual = {"id": "x", "baseUrl": BASE} | members
+        document: dict[str, Any] = {name: value for name, value in usual.items() if value is not None}
         if webhooks is not None:
             document["modules"] = {"webhooks": webhooks, "other": 1}
         (tmp_path / "connect.json").write_text(json.dumps(document))
@@ -187,13 +188,28 @@ def test_without_a_base_url_callbacks_stay_paths() -> None:
 
 
 @pytest.mark.parametrize(
-    "modules",
-    [None, [], 7, {"webhooks": None}, {"webhooks": {}}, {"webhooks": [1, None, {"event_name": []}]}],
+    "modules", [None, {}, [], {"webhooks": None}, {"webhooks": []}, {"webhooks": [{"event_name": []}]}]
 )
-def test_whatever_stands_in_the_file_does_not_break_it(modules: Any) -> None:
+def test_what_the_file_leaves_out_does_not_break_it(modules: Any) -> None:
     descriptor = check_descriptor({"id": "x", "modules": modules})
     compose(descriptor, [Registration("a", "/a", "p", "v", "here")])
     faults(compose(descriptor, []))
+
+
+@pytest.mark.parametrize(
+    ("modules", "fault"),
+    [
+        (7, "'modules' must be an object"),
+        ([1], "'modules' must be an object"),
+        ({"webhooks": {"a": 1}}, "'modules.webhooks' must be an array"),
+        ({"webhooks": "a"}, "'modules.webhooks' must be an array"),
+        ({"webhooks": [{}, "two"]}, r"'modules.webhooks\[1\]' must be an object, not 'two'"),
+        ({"webhooks": [None]}, r"'modules.webhooks\[0\]' must be an object, not None"),
+    ],
+)
+def test_webhooks_of_a_shape_that_nothing_can_be_added_to_are_refused(modules: Any, fault: str) -> None:
+    with pytest.raises(DescriptorError, match=fault):
+        check_descriptor({"id": "x", "modules": modules})
 
 
 def test_a_lifecycle_that_the_file_names_is_as_it_says(make: Callable[..., Flask]) -> None:
@@ -201,6 +217,19 @@ def test_a_lifecycle_that_the_file_names_is_as_it_says(make: Callable[..., Flask
 
 
 # What ``--check`` says.
+
+
+def test_a_callback_without_a_base_url_is_a_fault(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    orbro.on("a", path="/a")(lambda delivery: None)
+    app = make(orbro, baseUrl=None)
+    assert "Fault: $: 'baseUrl' is a required property" in run(app, "--check").output
+
+
+def test_a_value_that_no_json_can_say_is_a_fault(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    orbro.on("a", path="/a", property="p", value=float("nan"))(lambda delivery: None)
+    assert "Fault: $: Out of range float values" in run(make(orbro), "--check").output
 
 
 def test_every_fault_is_named_with_its_path(make: Callable[..., Flask]) -> None:

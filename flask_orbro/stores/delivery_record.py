@@ -10,6 +10,7 @@ from typing import Any
 
 #: What a finished handler has come to, in a delivery's ``progress``.
 HANDLER_DONE, HANDLER_DEAD = "done", "dead"
+_SINCE = "since "
 
 
 class DeliveryState(StrEnum):
@@ -38,7 +39,8 @@ class DeliveryRecord:
     :param digest: a keyed hash of organization, body and token.
     :param duplicate_of: the delivery that it repeats.
     :param attempts: how many times a worker has begun with it.
-    :param progress: ``done`` or ``dead`` by name of the handler that is finished.
+    :param progress: ``done`` or ``dead`` by name of the handler that is finished; ``since 3`` of one that
+        was run in the third attempt first, and is to be run again.
     :param duration: of the last attempt, in seconds.
     """
 
@@ -59,6 +61,16 @@ class DeliveryRecord:
     progress: Mapping[str, str] = field(default_factory=dict)
     last_error: str | None = None
     duration: float | None = None
+
+
+def since(attempt: int) -> str:
+    """The word for a handler that is first run in this attempt."""
+    return f"{_SINCE}{attempt}"
+
+
+def attempt_of(word: str) -> int | None:
+    """The attempt that :func:`since` was given; ``None`` for another word."""
+    return int(word.removeprefix(_SINCE)) if word.startswith(_SINCE) else None
 
 
 def columns_of(values: Mapping[str, Any]) -> dict[str, Any]:

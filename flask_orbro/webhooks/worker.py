@@ -7,6 +7,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -14,7 +15,14 @@ from sqlalchemy.orm import Session
 from ..config import Config
 from ..logs import get_logger
 from ..stores.arrivals import LOST
-from ..stores.delivery_record import HANDLER_DEAD, HANDLER_DONE, DeliveryRecord, DeliveryState
+from ..stores.delivery_record import (
+    HANDLER_DEAD,
+    HANDLER_DONE,
+    DeliveryRecord,
+    DeliveryState,
+    attempt_of,
+    since,
+)
 from ..stores.inbox import InboxStore
 from .delivery import Delivery
 from .failure import storable, text_of, wait_wanted
@@ -99,6 +107,8 @@ class _Attempt:
         self._lease = lease
         self._began = time.monotonic()
         self._progress: Mapping[str, str] = record.progress
+        # Then the first one to be run is the one that all workers before were lost in.
+        self._nothing_noted = not any(map(attempt_of, record.progress.values()))
         self._error: str | None = None
         self._wait: float | None = None
         self._has_ended = False
@@ -115,7 +125,6 @@ class _Attempt:
             id=record.id,
             path=record.path,
             received_at=record.received_at,
-            attempt=record.attempts,
             headers=record.headers,
             trace_id=record.trace_id,
         )
@@ -125,7 +134,7 @@ class _Attempt:
             return self._settle(delivery, DeliveryState.DEAD)
         for handler in handlers:
             others = [other for other in handlers if other is not handler]
-            if handler.name not in self._progress and not self._run(handler, delivery, others):
+            if not self._has_finished(handler) and not self._run(handler, delivery, others):
                 return None
         return DeliveryState.DONE if self._has_ended else self._settle(delivery, self._state())
 
@@ -140,10 +149,14 @@ class _Attempt:
 
     def _run(self, handler: Handler, delivery: Delivery, others: list[Handler]) -> bool:
         """:returns: ``False`` where the delivery is somebody else's now."""
-        if self._record.attempts > handler.attempts:  # its worker was lost in the last one
-            self._error = self._record.last_error or LOST
+        if not self._begin(handler):
+            return False
+        attempt = self._attempt(handler)
+        if attempt > handler.attempts:  # its worker was lost in the last one
+            self._error = f"{handler.name}: {LOST}"
             self._give_up(handler)
             return True
+        given = replace(delivery, attempt=attempt)
         after = {**self._progress, handler.name: HANDLER_DONE}
         ends = all(after.get(other.name) == HANDLER_DONE for other in others)
         lease = self._lease
@@ -153,9 +166,7 @@ class _Attempt:
             return self._worker.store.settle_in(session, self._record.id, lease, values)
 
         try:
-            self._worker.limiter.run(
-                lambda: self._worker.perform(handler, delivery, settle), handler.time_limit
-            )
+            self._worker.limiter.run(lambda: self._worker.perform(handler, given, settle), handler.time_limit)
         except LeaseLost:
             logger.warning("Delivery %s took too long; another worker has it.", self._record.id)
             return False
@@ -175,25 +186,48 @@ class _Attempt:
             return False
         self._lease = new
         self._progress = {**self._progress, **progress}
-        if handler.name not in progress:
+        if not self._has_finished(handler):
             self._failed(handler, error)
         return True
 
+    def _has_finished(self, handler: Handler) -> bool:
+        return self._progress.get(handler.name) in (HANDLER_DONE, HANDLER_DEAD)
+
+    def _begin(self, handler: Handler) -> bool:
+        """Note which attempt is a handler's first: attempts are counted for each handler.
+
+        :returns: ``False`` where the delivery is somebody else's now.
+        """
+        if handler.name in self._progress:
+            return True
+        first = 1 if self._nothing_noted else self._record.attempts
+        self._nothing_noted = False
+        self._progress = {**self._progress, handler.name: since(first)}
+        if first == 1 and self._error is None:
+            return True  # the next worker, should this one be lost, comes to the same
+        return self._worker.store.settle(self._record.id, self._lease, {"progress": self._progress})
+
+    def _attempt(self, handler: Handler) -> int:
+        """Which attempt of a handler this is; 1 for the first."""
+        first = attempt_of(self._progress[handler.name]) or 1
+        return self._record.attempts - first + 1
+
     def _failed(self, handler: Handler, error: Exception) -> None:
         passing = isinstance(error, (*handler.retry_on, TimeLimitExceeded, NotCommitted))
-        again = passing and self._record.attempts < handler.attempts
+        attempt = self._attempt(handler)
+        again = passing and attempt < handler.attempts
         logger.warning(
             "Delivery %s: %s failed, attempt %d of %d, %s.",
             self._record.id,
             handler.name,
-            self._record.attempts,
+            attempt,
             handler.attempts,
             "it is tried again" if again else "it is given up",
             exc_info=error,
         )
         self._error = storable(f"{handler.name}: {text_of(error)}")
         if again:
-            wait = self._worker.wait_after(error, self._record.attempts)
+            wait = self._worker.wait_after(error, attempt)
             self._wait = max(self._wait or 0, wait)
         else:
             self._give_up(handler)

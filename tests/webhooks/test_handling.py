@@ -347,7 +347,7 @@ def test_what_costs_every_worker_its_life_is_given_up(make_inbox_world: MakeWorl
         assert world.inbox.store.call_due(later, until=later) == [row.id]
     assert world.inbox.worker.handle(row.id) is DeliveryState.DEAD
     assert handler.attempts == []
-    assert world.rows[0].last_error == LOST
+    assert world.rows[0].last_error == f"tests.webhooks.test_handling.failing: {LOST}"
 
 
 def test_the_lease_is_as_long_as_the_handlers_may_take(make_inbox_world: MakeWorld) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -120,3 +121,110 @@ def test_a_worker_that_knows_no_handler_for_it_gives_a_delivery_up(make_inbox_wo
     assert world.inbox.store.redeliver(row.id, now=0)
     assert worker.handle(row.id) is DeliveryState.DONE
     assert seen == [EVENT]
+
+
+# Attempts are a handler's own.
+
+
+class Counting:
+    """A handler that notes its attempts, and what it is to do in one: fail, or lose its worker."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.attempts: list[int] = []
+        self.act: Callable[[], None] = lambda: None
+
+    def register(self, orbro: OrbroConnect, **options: Any) -> None:
+        def handler(delivery: Delivery) -> None:
+            self.attempts.append(delivery.attempt)
+            self.act()
+
+        handler.__qualname__ = self.name
+        orbro.on(EVENT, path=EVENTS, **options)(handler)
+
+
+def fail() -> None:
+    raise ValueError
+
+
+class Lost(BaseException):
+    """Ends a worker as a kill does: nothing is written after."""
+
+
+def lose() -> None:
+    raise Lost
+
+
+@pytest.fixture
+def world_of(make_inbox_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[..., InboxWorld]:
+    """Makes a world whose handlers may lose their worker."""
+
+    def make(register: Callable[[OrbroConnect], Any]) -> InboxWorld:
+        world = make_inbox_world(handlers=register, ORBRO_WORKER="thread", ORBRO_WORKER_THREADS=0)
+        monkeypatch.setattr(world.inbox.worker.limiter, "run", lambda function, seconds: function())
+        world.send()
+        return world
+
+    return make
+
+
+def work(world: InboxWorld) -> None:
+    """Another worker, some time later."""
+    world._ahead += 5000
+    world.inbox.store.call_due(world.inbox._clock(), until=world.inbox._clock())
+    with suppress(Lost):
+        world.inbox.worker.handle(world.rows[0].id)
+
+
+def test_a_handler_that_is_added_later_has_all_its_attempts(world_of: Callable[..., InboxWorld]) -> None:
+    old, new = Counting("old"), Counting("new")
+    old.act = new.act = fail
+    world = world_of(old.register)
+    for _ in range(4):
+        work(world)
+    new.register(world.orbro, max_attempts=3)
+    for _ in range(4):
+        work(world)
+    assert (old.attempts, new.attempts) == ([*range(1, 9)], [1, 2, 3])
+    assert world.rows[0].progress[f"{__name__}.new"] == "dead"
+
+
+@pytest.mark.parametrize("act", [fail, lose])
+def test_one_that_was_not_reached_has_all_its_attempts(
+    world_of: Callable[..., InboxWorld], act: Callable[[], None]
+) -> None:
+    first, second = Counting("first"), Counting("second")
+    first.act = lose
+
+    def register(orbro: OrbroConnect) -> None:
+        first.register(orbro)
+        second.register(orbro, max_attempts=2)
+
+    world = world_of(register)
+    work(world)
+    work(world)
+    first.act = lambda: None
+    second.act = act
+    for _ in range(4):
+        work(world)
+    assert (first.attempts, second.attempts) == ([1, 2, 3], [1, 2])
+    assert world.rows[0].state is DeliveryState.DEAD
+
+
+@pytest.mark.parametrize("in_front", [True, False])
+def test_one_that_costs_every_worker_its_life_is_given_up_wherever_it_stands(
+    world_of: Callable[..., InboxWorld], in_front: bool
+) -> None:
+    failing, fatal = Counting("failing"), Counting("fatal")
+    failing.act, fatal.act = fail, lose
+
+    def register(orbro: OrbroConnect) -> None:
+        for one in (fatal, failing) if in_front else (failing, fatal):
+            one.register(orbro, max_attempts=3)
+
+    world = world_of(register)
+    for _ in range(10):
+        work(world)
+    assert world.rows[0].state is DeliveryState.DEAD
+    assert fatal.attempts == [1, 2, 3]
+    assert failing.attempts[:1] == [1]

@@ -29,17 +29,24 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a 
 @click.group("deliveries", invoke_without_command=True)
 @click.option("--state", type=click.Choice([state.value for state in DeliveryState]))
 @click.option("--organization", "organization_id", help="Its id.")
+@click.option("--unhandled", is_flag=True, help="Those that are done because no handler took them.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 @_json
 @click.pass_context
 @with_appcontext
 def deliveries(
-    context: click.Context, state: str | None, organization_id: str | None, limit: int, as_json: bool
+    context: click.Context,
+    state: str | None,
+    organization_id: str | None,
+    unhandled: bool,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List what is in the inbox, newest first, or see to one of it."""
     if context.invoked_subcommand is not None:
         return
-    for record in _pages(state=state and DeliveryState(state), organization_id=organization_id, limit=limit):
+    wanted = {"state": state and DeliveryState(state), "organization_id": organization_id}
+    for record in _pages(**wanted, unhandled=unhandled, limit=limit):
         click.echo(json.dumps(_shown(record)) if as_json else _line(record))
 
 
@@ -62,8 +69,9 @@ def show(delivery_id: int, as_json: bool) -> None:
 @deliveries.command("redeliver")
 @click.argument("delivery_id", type=int, required=False)
 @click.option("--all-dead", is_flag=True, help="Everything that was given up.")
+@click.option("--new-handlers", is_flag=True, help="Only by handlers that are not done with it.")
 @with_appcontext
-def redeliver(delivery_id: int | None, all_dead: bool) -> None:
+def redeliver(delivery_id: int | None, all_dead: bool, new_handlers: bool) -> None:
     """Handle a delivery again: by the handlers that gave it up, or by all where none did."""
     inbox = get_state().inbox
     if (delivery_id is None) is not all_dead:
@@ -80,7 +88,7 @@ def redeliver(delivery_id: int | None, all_dead: bool) -> None:
     bell = _bell(inbox, came_to)
     with click.progressbar(ids, length=length, label="Redelivering", file=sys.stderr) as progress:
         for number in progress:
-            if inbox.store.redeliver(number, now=time.time()):
+            if inbox.store.redeliver(number, now=time.time(), unfinished=new_handlers):
                 _ring(bell, number)
             else:
                 came_to["being handled by somebody else"] += 1

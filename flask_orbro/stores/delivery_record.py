@@ -11,6 +11,8 @@ from typing import Any
 #: What a finished handler has come to, in a delivery's ``progress``.
 HANDLER_DONE, HANDLER_DEAD = "done", "dead"
 _SINCE = "since "
+#: What is noted as the error of a delivery that is done because nobody wanted it.
+UNHANDLED = "No handler took it."
 
 
 class DeliveryState(StrEnum):

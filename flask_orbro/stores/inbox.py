@@ -23,7 +23,15 @@ from sqlalchemy.orm import Session
 
 from ..models import Models
 from .arrivals import LOST, Taken, insert_first, insert_second, update_rows
-from .delivery_record import HANDLER_DEAD, HANDLER_DONE, DeliveryRecord, DeliveryState, columns_of, record_of
+from .delivery_record import (
+    HANDLER_DEAD,
+    HANDLER_DONE,
+    UNHANDLED,
+    DeliveryRecord,
+    DeliveryState,
+    columns_of,
+    record_of,
+)
 from .transactions import SessionFactory, in_transaction
 
 #: Rows that one statement of a sweep, of the retention or of an erasure takes.
@@ -74,19 +82,24 @@ class InboxStore:
         *,
         state: DeliveryState | None = None,
         organization_id: str | None = None,
+        unhandled: bool = False,
         before: int | None = None,
         limit: int = 50,
     ) -> list[DeliveryRecord]:
         """Deliveries, newest first, without their payloads and headers.
 
+        :param unhandled: only those that are done because no handler took them.
         :param before: only those with a smaller id.
         """
+        state = DeliveryState.DONE if unhandled else state
         columns = [column for column in self._table.c if column.name not in ("payload", "headers")]
         query = select(*columns).order_by(self._table.c.id.desc()).limit(limit)
         if state is not None:
             query = query.where(self._table.c.state == state.value)
         if organization_id is not None:
             query = query.where(self._table.c.organization_id == organization_id)
+        if unhandled:
+            query = query.where(self._table.c.last_error == UNHANDLED)
         if before is not None:
             query = query.where(self._table.c.id < before)
         with self._sessions() as session:
@@ -197,9 +210,10 @@ class InboxStore:
 
     # What a person does.
 
-    def redeliver(self, delivery_id: int, *, now: float) -> bool:
+    def redeliver(self, delivery_id: int, *, now: float, unfinished: bool = False) -> bool:
         """Let a delivery be handled again: by the handlers that gave it up, or by all where none did.
 
+        :param unfinished: in any case only by handlers that are not done with it, such as new ones.
         :returns: ``False`` where it is not there, or somebody is at it.
         """
 
@@ -207,14 +221,15 @@ class InboxStore:
             record = self._get(session, delivery_id)
             if record is None:
                 return False
-            gave_up = HANDLER_DEAD in record.progress.values()
+            keeps_done = unfinished or HANDLER_DEAD in record.progress.values()
             done = {name: word for name, word in record.progress.items() if word == HANDLER_DONE}
             values = {
                 "state": DeliveryState.RECEIVED,
                 "attempts": 0,
                 "next_attempt_at": now,
                 "lease": None,
-                "progress": done if gave_up else {},
+                "progress": done if keeps_done else {},
+                "last_error": None if record.last_error == UNHANDLED else record.last_error,
             }
             free = self._is(delivery_id) & (self._table.c.state != DeliveryState.PROCESSING.value)
             return self._update(session, free, columns_of(values)) == 1

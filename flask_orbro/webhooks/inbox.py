@@ -14,7 +14,7 @@ from ..crypto import KeyedHash
 from ..errors import ServiceUnavailable
 from ..logs import get_logger
 from ..stores.arrivals import BeingHandled
-from ..stores.delivery_record import DeliveryRecord, DeliveryState
+from ..stores.delivery_record import UNHANDLED, DeliveryRecord, DeliveryState
 from ..stores.inbox import BATCH, InboxStore
 from ..stores.transactions import Conflict
 from ..sweeper import Sweeper
@@ -74,12 +74,11 @@ class Inbox:
         room = self.doorbell.room > 0
         record = self._record(delivery, path, body, token, headers, event)
         if event is not None and not self.handlers.of(path, event, delivery.payload):
-            due, state = None, DeliveryState.DONE
+            record |= {"state": DeliveryState.DONE, "last_error": UNHANDLED}
         else:
             # One that nobody is told of is due at once: the sweep finds it when there is room.
-            due = record["received_at"] + (self._config.worker_patience if room else 0)
-            state = DeliveryState.RECEIVED
-        kept = self._keep(DeliveryRecord(**record, state=state, next_attempt_at=due))
+            record["next_attempt_at"] = record["received_at"] + (self._config.worker_patience if room else 0)
+        kept = self._keep(DeliveryRecord(**record))
         if kept.state is DeliveryState.RECEIVED:
             self._call(kept.id, room)
         return kept

@@ -229,3 +229,28 @@ def test_a_worker_process_works_the_inbox_until_it_is_told_to_end(tmp_path: Path
     assert (tmp_path / f"done-{slow}").exists()
     assert store.count(DeliveryState.DONE) == 6
     engine.dispose()
+
+
+def test_what_nobody_took_is_found_and_handled_later(world: InboxWorld, handler: Handler) -> None:
+    handler.fails = False
+    world.send()
+    assert world.send("later:event").status_code == 202
+    unhandled = world.rows[1]
+    assert [record["id"] for record in records(world, "--unhandled")] == [unhandled.id]
+    assert (unhandled.state, unhandled.last_error) == (DeliveryState.DONE, "No handler took it.")
+    seen: list[Any] = []
+    world.orbro.on("later:event", path=EVENTS)(lambda delivery: seen.append(delivery.id))
+    assert "1 delivery is done." in run(world, "deliveries", "redeliver", str(unhandled.id)).output
+    assert seen == [unhandled.id]
+    assert records(world, "--unhandled") == []
+
+
+def test_a_new_handler_can_have_what_is_done_without_the_old_one(world: InboxWorld, handler: Handler) -> None:
+    handler.fails = False
+    world.send()
+    seen: list[Any] = []
+    world.orbro.on(EVENT, path=EVENTS)(lambda delivery: seen.append(delivery.id))
+    number = str(world.rows[0].id)
+    for options, runs in (("--new-handlers",), (1, 1)), (("--new-handlers",), (1, 1)), ((), (2, 2)):
+        assert "1 delivery is done." in run(world, "deliveries", "redeliver", number, *options).output
+        assert (handler.runs, len(seen)) == runs

@@ -19,7 +19,8 @@ MARK = "__orbro_webhook__"
 
 
 def served_descriptor(app: Flask) -> dict[str, Any]:
-    """:raises DescriptorError: file and code conflict."""
+    """:raises DescriptorError: file and code conflict, or a view and a handler are at one path."""
+    _refuse_shadowed(app)
     return compose(get_state(app).descriptor, registrations(app))
 
 
@@ -58,6 +59,22 @@ def check_handlers(state: OrbroState) -> None:
     """:raises DescriptorError: file and handlers conflict."""
     found = (handler.registration for handler in state.inbox.handlers.all())
     compose(state.descriptor, [item for item in found if item])
+
+
+def _refuse_shadowed(app: Flask) -> None:
+    """Of a view that was added later at a handler's path, and the handler, only one would ever be run."""
+    receiving = get_state(app).inbox_resources
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        if (
+            rule.rule in receiving
+            and "POST" in (rule.methods or ())
+            and getattr(view, "view_class", None) is not receiving[rule.rule]
+        ):
+            handler = get_state(app).inbox.handlers.at(rule.rule)[0]
+            raise DescriptorError(
+                f"The view {rule.endpoint!r} is served at {rule.rule}, where {handler.place} receives."
+            )
 
 
 def _of_views(app: Flask) -> Iterator[Registration]:

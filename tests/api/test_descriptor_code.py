@@ -182,6 +182,26 @@ def test_a_conflict_of_a_view_costs_the_descriptor_alone_and_is_logged_once(
     assert "the_view" not in client.get("/connect.json").text
 
 
+def test_a_view_at_a_handlers_path_is_an_error_that_names_both(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+
+    @orbro.on("a", path="/a")
+    def the_handler(delivery: Any) -> None:
+        pass
+
+    app = make(orbro)
+    orbro.init_api(Api(app))
+    app.add_url_rule("/a", "look", dict, methods=["GET"])
+    served(app)
+    app = make(orbro := OrbroConnect())
+    orbro.on("a", path="/a")(the_handler)
+    app.add_url_rule("/a", "mine", dict, methods=["POST"])
+    result = run(app)
+    assert result.exit_code == 1
+    assert "The view 'mine' is served at /a, where" in result.output
+    assert "the_handler (test_descriptor_code.py:" in result.output
+
+
 def test_without_a_base_url_callbacks_stay_paths() -> None:
     document = compose(check_descriptor({"id": "x"}), [Registration("a", "/a", None, None, "here")])
     assert document["modules"]["webhooks"] == [{"event_name": "a", "callback_api": "/a"}]

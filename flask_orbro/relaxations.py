@@ -15,7 +15,7 @@ logger = get_logger(__name__)
 def warn_of_relaxations(
     config: Config, descriptor: Descriptor, connections: Mapping[str, ConnectionDefinition]
 ) -> None:
-    """Log a warning for each setting that relaxes security, or cannot be meant; nothing in ``dev``."""
+    """Log a warning for each setting that relaxes security, cannot be meant, or is for tests; nothing in ``dev``."""
     if config.env == "dev":
         return
     if config.install_proof == "none":
@@ -30,6 +30,8 @@ def warn_of_relaxations(
         logger.warning("ORBRO_PLATFORM_SCHEME is 'http': credentials travel in clear.")
     if fault := base_url_fault(descriptor):
         logger.warning("%s: %s.", descriptor.name, fault)
+    if config.worker == "inline":
+        logger.warning("ORBRO_WORKER is 'inline', which is for tests: senders wait for the handlers.")
     for name, definition in connections.items():
         for relaxation in definition.relaxations:
             logger.warning("The connection '%s': %s.", name, relaxation)

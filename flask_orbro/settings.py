@@ -48,6 +48,7 @@ def resolve(
     config = Config(**values)
     _check_scheme(config)
     _check_token_times(config)
+    _check_inbox_times(config)
     return config
 
 
@@ -136,6 +137,15 @@ def _check_token_times(config: Config) -> None:
         raise ConfigurationError(
             f"ORBRO_TOKEN_LEEWAY ({config.token_leeway:g} s) must be shorter than ORBRO_TOKEN_LIFETIME "
             f"({config.token_lifetime:g} s): else a token is made for every call."
+        )
+
+
+def _check_inbox_times(config: Config) -> None:
+    if config.inbox_max_age < config.webhook_duplicate_window:
+        raise ConfigurationError(
+            f"ORBRO_INBOX_MAX_AGE ({config.inbox_max_age:g} s) must not be shorter than "
+            f"ORBRO_WEBHOOK_DUPLICATE_WINDOW ({config.webhook_duplicate_window:g} s): a duplicate is known "
+            "only while the first one is kept."
         )
 
 

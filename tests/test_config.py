@@ -235,6 +235,13 @@ def test_a_broken_instance_file_is_named_without_its_content(tmp_path: Path, con
     assert "not valid" in said
 
 
+def test_an_inbox_keeps_what_it_knows_duplicates_by(tmp_path: Path) -> None:
+    said = complaint(tmp_path, {"ORBRO_INBOX_MAX_AGE": 3600})
+    assert "ORBRO_INBOX_MAX_AGE (3600 s) must not be shorter than ORBRO_WEBHOOK_DUPLICATE_WINDOW" in said
+    for window in (0, 3600):
+        found(tmp_path, {"ORBRO_INBOX_MAX_AGE": 3600, "ORBRO_WEBHOOK_DUPLICATE_WINDOW": window})
+
+
 @given(
     st.sampled_from([key for key, *_ in settings_table()]),
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.integers()),

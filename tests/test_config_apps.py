@@ -189,7 +189,8 @@ def test_a_wrong_redis_url_is_refused_without_showing_it(make_app: MakeApp) -> N
 @pytest.mark.parametrize(
     ("setting", "value", "word"),
     [("ORBRO_INSTALL_PROOF", "none", "ORBRO_INSTALL_PROOF"),
-     ("ORBRO_WEBHOOK_REQUIRE_EXP", False, "ORBRO_WEBHOOK_REQUIRE_EXP")],
+     ("ORBRO_WEBHOOK_REQUIRE_EXP", False, "ORBRO_WEBHOOK_REQUIRE_EXP"),
+     ("ORBRO_WORKER", "inline", "ORBRO_WORKER is 'inline'")],
 )  # fmt: skip
 def test_a_relaxation_is_warned_of_outside_dev(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, setting: str, value: Any, word: str

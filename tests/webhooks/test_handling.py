@@ -527,7 +527,8 @@ def test_a_delivery_has_no_session_outside_of_a_handler(make_inbox_world: MakeWo
 def test_old_deliveries_go_with_the_sweep(make_inbox_world: MakeWorld) -> None:
     handler = Failing()
     handler.error = None
-    world = make_inbox_world(handlers=handler.register, ORBRO_INBOX_MAX_AGE=1000, ORBRO_INBOX_MAX_ROWS=5)
+    options = {"ORBRO_INBOX_MAX_AGE": 1000, "ORBRO_WEBHOOK_DUPLICATE_WINDOW": 1000}
+    world = make_inbox_world(handlers=handler.register, ORBRO_INBOX_MAX_ROWS=5, **options)
     for _ in range(8):
         world.send()
     world.sweep(after=100)
@@ -547,12 +548,8 @@ def test_one_sweep_drops_many_batches_past_what_waits(
         handler.register(orbro)
         Failing().register(orbro, "waiting", property="fails", value="yes")
 
-    world = make_inbox_world(
-        handlers=register,
-        ORBRO_INBOX_MAX_AGE=1000,
-        ORBRO_HANDLER_BACKOFF=3600,
-        ORBRO_WEBHOOK_DUPLICATE_WINDOW=0,
-    )
+    options = {"ORBRO_INBOX_MAX_AGE": 1000, "ORBRO_WEBHOOK_DUPLICATE_WINDOW": 1000}
+    world = make_inbox_world(handlers=register, ORBRO_HANDLER_BACKOFF=3600, **options)
     world.send(json={"fails": "yes"})
     for _ in range(9):
         world.send(json={"fails": "no"})

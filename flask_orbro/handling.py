@@ -57,7 +57,6 @@ def make_perform(
         with app.app_context(), sessions() as session:
             given = replace(delivery, _session=session)
             info = None if organization is None else organization.info
-            # For the run alone: an inline worker works within the request that delivered.
             with set_caller(Caller(organization=info, delivery=given)), brief_loops():
                 _finish(handler.function(given), handler.time_limit)
             _commit(_used(session, current(session)), settle)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, after_this_request, jsonify, request
 
-from ..context import Caller
+from ..context import Caller, set_caller
 from ..identity import Presented
 from ..logs import get_logger
 from ..state import get_state
@@ -30,6 +31,7 @@ def handle_once(caller: Caller, view: Callable[[], Any]) -> Any:
     record, lease = inbox.begin(delivery, **sent())
     if record.state is DeliveryState.DUPLICATE:
         return acknowledgement(record)
+    set_caller(replace(caller, delivery=replace(delivery, id=record.id)))
     try:
         answer = view()
     except Exception as error:

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 class Delivery:
     """A verified webhook.
 
-    What follows ``event`` is known to handlers alone; a view has its request.
+    What follows ``event`` is known to handlers alone; a view has its request, and with ``deduplicate=True``
+    the ``id``.
 
     :param user_id: of a token of the older form ``uuid:{user}``; else the installing user, if known.
     :param payload: the JSON body, as it came.

@@ -11,7 +11,7 @@ from flask_orbro.webhooks.headers import LONGEST, MOST, kept_headers, trace_id
 @pytest.mark.parametrize(
     "name",
     ["Authorization", "proxy-authorization", "Cookie", "X-Auth-Key", "X-API-Key", "apikey", "X-Access-Token",
-     "X-Secret", "X-Hub-Signature-256", "X-Session-Id", "X-Password"],
+     "X-Secret", "X-Hub-Signature-256", "X-Session-Id", "X-Password", "X-Webhook-Key"],
 )  # fmt: skip
 def test_what_sounds_like_a_credential_is_not_kept(name: str) -> None:
     assert kept_headers([(name, "v"), ("X-Other", "w")]) == {"X-Other": "w"}

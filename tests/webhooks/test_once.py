@@ -28,9 +28,11 @@ class View:
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = list(outcomes)
         self.seen: list[Any] = []
+        self.ids: list[int | None] = []
 
     def __call__(self) -> Any:
         self.seen.append(current_delivery.payload)
+        self.ids.append(current_delivery.id)
         outcome = self.outcomes.pop(0) if self.outcomes else {}
         if isinstance(outcome, Exception):
             raise outcome
@@ -67,6 +69,7 @@ def test_an_equal_delivery_is_answered_and_not_handled(
     assert second.status_code == 202
     assert second.json["state"] == "duplicate"
     assert view.seen == [{"a": 1}]
+    assert view.ids == [world.rows[0].id]
     assert [row.state for row in world.rows] == [DeliveryState.DONE, DeliveryState.DUPLICATE]
     assert world.rows[0].duration is not None
     assert world.send(path=PATH).status_code == 200

@@ -15,7 +15,7 @@ logger = get_logger(__name__)
 def warn_of_relaxations(
     config: Config, descriptor: Descriptor, connections: Mapping[str, ConnectionDefinition]
 ) -> None:
-    """Log a warning for each setting that relaxes security, cannot be meant, or is for tests; nothing in ``dev``."""
+    """Warn of each setting that relaxes security, cannot be meant, or is for tests; of nothing in ``dev``."""
     if config.env == "dev":
         return
     if config.install_proof == "none":

@@ -175,7 +175,9 @@ class Site:
             channel = connection.channel()
             channel.queue_delete(queue)
             if self.setup.broker == "redis":
-                channel.client.delete(f"_kombu.binding.{queue}")
+                # Kombu deletes what it has declared on the same connection, and nothing else.
+                bindings = (f"_kombu.{kind}.{queue}" for kind in ("binding", "binding_permanent"))
+                channel.client.delete(queue, *bindings)
             else:
                 channel.exchange_delete(queue)
 

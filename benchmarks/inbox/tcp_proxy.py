@@ -17,6 +17,7 @@ class TcpProxy:
     def __init__(self, target: int) -> None:
         self._target = target
         self._sockets: set[socket.socket] = set()
+        self._silent: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         #: How many there have been.
@@ -34,6 +35,7 @@ class TcpProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._sockets |= self._silent
         self.cut()
         self._mode = "closed"
         with contextlib.suppress(OSError):
@@ -50,17 +52,29 @@ class TcpProxy:
         """Take connections, old and new, and pass nothing on."""
         self._mode = "hang"
 
+    def silence(self) -> None:
+        """As :meth:`hang`, but nobody is ever told that a connection of till then is dead."""
+        self._mode = "silence"
+
     def mend(self) -> None:
-        """Forward again; connections that hung are broken."""
+        """Forward again; connections that hung are broken, those that were silenced stay silent."""
+        if self._mode == "silence":
+            self._silent |= self._sockets
+            self._sockets = set()
         self._mode = "forward"
         self._drop()
 
     def _drop(self) -> None:
         for connection in list(self._sockets):
-            self._sockets.discard(connection)
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
+            self._break(connection)
+
+    def _break(self, connection: socket.socket) -> None:
+        """Shut down first: a thread that reads from it would keep it open."""
+        self._sockets.discard(connection)
+        self._silent.discard(connection)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
     def _accept(self) -> None:
         while self._mode != "closed":
@@ -87,9 +101,8 @@ class TcpProxy:
     def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if self._mode == "forward":
+                if self._mode == "forward" and source not in self._silent:
                     sink.sendall(data)
-        for end in (source, sink):
-            self._sockets.discard(end)
-            with contextlib.suppress(OSError):
-                end.close()
+        is_silent = self._mode == "silence" or source in self._silent
+        for end in (source,) if is_silent else (source, sink):
+            self._break(end)

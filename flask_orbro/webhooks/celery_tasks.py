@@ -7,21 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..errors import ConfigurationError
+from ..logs import get_logger
 from .doorbells import QUEUED, ThreadDoorbell
 
 if TYPE_CHECKING:
     from celery import Celery
 
+logger = get_logger(__name__)
+
 #: How often Celery beat has the inbox swept, in seconds.
 SWEEP_EVERY = 60.0
 #: A broker that does not answer is given up soon: the deliveries are in the database.
-_TRANSPORT = {
-    "socket_timeout": 5.0,
-    "socket_connect_timeout": 3.0,
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0.2,
-    "interval_max": 0.2,
+_SOON = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+_REDIS = {
+    # What is fetched is bounded by what the worker is at, and not by what it has not acknowledged: an
+    # acknowledgement that fails would count against it until the worker is started anew.
+    "worker_disable_prefetch": True,
+    "worker_prefetch_multiplier": 0,
+    "broker_transport_options": _SOON
+    | {"socket_timeout": 5.0, "socket_connect_timeout": 3.0, "health_check_interval": 5},
+}
+_AMQP = {
+    "worker_prefetch_multiplier": 1,
+    # A connection that has gone silent is noticed by the worker, and by who publishes.
+    "broker_heartbeat": 10,
+    "broker_transport_options": _SOON | {"read_timeout": 5, "write_timeout": 5, "confirm_publish": True},
 }
 
 
@@ -45,10 +55,9 @@ def make_celery(config: Config, name: str) -> Celery:
     celery.conf.update(
         task_default_queue=f"orbro.{config.client_id}",
         task_ignore_result=True,
-        worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=3.0,
-        broker_transport_options=_TRANSPORT,
+        **(_AMQP if "amqp" in config.celery_broker_url.partition(":")[0] else _REDIS),
     )
     return celery
 
@@ -82,17 +91,21 @@ class CeleryDoorbell(ThreadDoorbell):
     @property
     def room_for_sweep(self) -> int:
         """What waits at the broker is not called again, or a long queue would grow from its own length."""
+        if (room := self.room) <= 0:
+            return 0
         try:
-            return min(self.room, QUEUED - self._waiting())
-        except Exception:
-            return 0  # the broker is out of reach
+            return min(room, QUEUED - self._waiting())
+        except Exception as error:
+            logger.warning("The broker does not tell how many deliveries wait there: %s", error)
+            return 0
 
     def _publish(self, delivery_id: int) -> None:
         self._task.apply_async((delivery_id,), retry=False)
 
     def _waiting(self) -> int:
         queue = self._celery.amqp.router.route({}, self._task.name)["queue"]
-        with self._celery.connection_or_acquire() as connection, connection.channel() as channel:
+        # One of the pool would be put back there closed, were it to fail.
+        with self._celery.connection_for_write() as connection, connection.channel() as channel:
             try:
                 return int(channel.queue_declare(queue=queue.name, passive=True).message_count)
             except connection.channel_errors:

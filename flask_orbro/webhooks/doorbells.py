@@ -22,6 +22,10 @@ OUTAGE_MEMORY = 1.0
 
 class Doorbell(Protocol):
     @property
+    def has_workers(self) -> bool:
+        """Whether anybody ever comes."""
+
+    @property
     def room(self) -> int:
         """How many deliveries it should be rung for now; a few more do no harm."""
 
@@ -32,8 +36,8 @@ class Doorbell(Protocol):
     def ring(self, delivery_id: int) -> None:
         """Have somebody handle a delivery; never raises, and waits for nothing."""
 
-    def close(self, seconds: float) -> None:
-        """Finish what was rung for, within so many seconds."""
+    def close(self, seconds: float) -> bool:
+        """Finish what was rung for, within so many seconds. :returns: whether all is."""
 
 
 class InlineDoorbell:
@@ -42,6 +46,7 @@ class InlineDoorbell:
     :param handle: handles a delivery.
     """
 
+    has_workers = True
     room = room_for_sweep = QUEUED
 
     def __init__(self, handle: Callable[[int], object]) -> None:
@@ -50,8 +55,8 @@ class InlineDoorbell:
     def ring(self, delivery_id: int) -> None:
         self._handle(delivery_id)
 
-    def close(self, seconds: float) -> None:
-        pass
+    def close(self, seconds: float) -> bool:
+        return True
 
 
 class ThreadDoorbell:
@@ -69,6 +74,10 @@ class ThreadDoorbell:
         self._lock = threading.Lock()
         self._closing = self._stopped = self._failed = False
         self._start_anew()
+
+    @property
+    def has_workers(self) -> bool:
+        return self._count > 0
 
     @property
     def room(self) -> int:
@@ -91,10 +100,10 @@ class ThreadDoorbell:
             self._queued.add(delivery_id)
             self._queue.put(delivery_id)
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float) -> bool:
         with self._lock:
             if self._closing or self._pid != os.getpid():
-                return
+                return True
             self._closing = True
             for _ in self._threads:
                 self._queue.put(None)
@@ -102,7 +111,9 @@ class ThreadDoorbell:
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0, deadline - time.monotonic()))
+        is_through = not any(thread.is_alive() for thread in self._threads)
         self._stopped = True
+        return is_through
 
     def _start_anew(self) -> None:
         self._pid = os.getpid()

@@ -134,10 +134,16 @@ class Inbox:
             if not called:
                 break
         self._retain(now)
-        due = self.store.next_due()
-        soon = now + 1 if room <= 0 else now
         latest = now + min(REGULARLY, self._config.worker_patience)
-        return latest if due is None else min(max(due, soon), latest)
+        if room <= 0:
+            self._turned_away = True  # whoever is, need not have it looked for room any sooner
+            return now + 1 if bell.has_workers else latest
+        due = self.store.next_due()
+        return latest if due is None else min(max(due, now), latest)
+
+    def retain(self) -> None:
+        """Drop what is old."""
+        self._retain(self._clock())
 
     def start_once(self) -> None:
         """Look for what an earlier process left behind, and from then on regularly."""
@@ -157,7 +163,7 @@ class Inbox:
     def _call(self, delivery_id: int, room: bool) -> None:
         if room:
             self.doorbell.ring(delivery_id)
-        elif not self._turned_away:
+        elif self.doorbell.has_workers and not self._turned_away:
             self._turned_away = True
             self.sweeper.wake()
 

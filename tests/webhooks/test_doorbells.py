@@ -49,8 +49,9 @@ class Busy:
 
 def test_no_more_threads_than_told_and_each_delivery_once() -> None:
     busy = Busy()
+    before = set(threading.enumerate())
     bell = ThreadDoorbell(busy, threads=3, drain=10)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("orbro-worker")]
+    assert set(threading.enumerate()) <= before
     for delivery_id in [*range(20), *range(20)]:
         bell.ring(delivery_id)
     until(lambda: busy.at_once == 3)
@@ -161,6 +162,40 @@ def test_a_burst_beyond_the_room_is_handled_all_the_same(
         assert world.send().status_code == 202
     world.wait_until(lambda: {row.state for row in world.rows} == {DeliveryState.DONE}, seconds=30)
     assert {row.attempts for row in world.rows} == {1}
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_who_is_turned_away_has_no_sweep_of_its_own(
+    make_inbox_world: Callable[..., InboxWorld], monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr(doorbells, "QUEUED", 1)
+    go_on = threading.Event()
+
+    def register(orbro: OrbroConnect) -> None:
+        @orbro.on(EVENT, path=EVENTS)
+        def handler(delivery: Delivery) -> None:
+            go_on.wait(20)
+
+    world = make_inbox_world(
+        handlers=register, ORBRO_WORKER="thread", ORBRO_WORKER_THREADS=threads, ORBRO_SWEEPER=True
+    )
+    sweeps: list[float | None] = []
+    sweep = world.inbox.sweeper._sweep
+
+    def counted() -> float | None:
+        sweeps.append(sweep())
+        return sweeps[-1]
+
+    monkeypatch.setattr(world.inbox.sweeper, "_sweep", counted)
+    began = time.monotonic()
+    for _ in range(40):
+        assert world.send().status_code == 202
+    if threads:
+        # One each second; another one where a delivery comes in the midst of it.
+        assert len(sweeps) <= 2 * (time.monotonic() - began + 1)
+    else:
+        assert len(sweeps) <= 1
+    go_on.set()
 
 
 def test_what_failed_is_tried_again_by_the_process_itself(

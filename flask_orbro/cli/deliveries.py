@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -16,12 +17,19 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
+from ..logs import get_logger
 from ..state import get_state
 from ..stores.delivery_record import DeliveryRecord, DeliveryState
 from ..webhooks import Doorbell, Inbox, ThreadDoorbell
 
+logger = get_logger(__name__)
+
 #: How often a worker process looks for what is due, in seconds.
 POLL = 0.5
+#: The same after it could not, in seconds.
+AFTER_FAILURE = 2.0
+#: How long a command waits for the broker, in seconds.
+BROKER_PATIENCE = 10.0
 _PAGE = 500
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
@@ -85,14 +93,14 @@ def redeliver(delivery_id: int | None, all_dead: bool, new_handlers: bool) -> No
     ids = _dead_ids(inbox) if delivery_id is None else iter([delivery_id])
     length = inbox.store.count(DeliveryState.DEAD) if delivery_id is None else 1
     came_to: Counter[str] = Counter()
-    bell = _bell(inbox, came_to)
+    bell, is_told = _bell(inbox, came_to), True
     with click.progressbar(ids, length=length, label="Redelivering", file=sys.stderr) as progress:
         for number in progress:
-            if inbox.store.redeliver(number, now=time.time(), unfinished=new_handlers):
-                _ring(bell, number)
-            else:
+            if not inbox.store.redeliver(number, now=time.time(), unfinished=new_handlers):
                 came_to["being handled by somebody else"] += 1
-    _finish(inbox, bell, came_to)
+            elif is_told := is_told and _wait_for_room(inbox, lambda: bell.room):
+                bell.ring(number)
+    _finish(inbox, bell, came_to, is_told)
 
 
 @click.command("worker")
@@ -107,30 +115,44 @@ def worker(threads: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     bell = ThreadDoorbell(inbox.worker.handle, threads=threads, drain=state.config.worker_drain)
+    inbox.sweeper.stop()  # it would ring the app's own
     click.echo(f"Working the inbox with {threads} threads. Ctrl-C ends it.")
     while not stop.is_set():
-        inbox.sweep(bell)
-        stop.wait(POLL)
+        stop.wait(POLL if _try_to_sweep(inbox, bell) else AFTER_FAILURE)
     click.echo("Finishing what is under way.")
     bell.close(state.config.worker_drain)
 
 
 def sweep_inbox() -> None:
-    """Handle everything that is due, or tell Celery of it."""
+    """Handle everything that is due, or tell Celery of it, and drop what is old."""
     inbox = get_state().inbox
     if not inbox.handlers:
+        inbox.retain()  # what views have kept
         return
     came_to: Counter[str] = Counter()
-    bell = _bell(inbox, came_to)
+    bell, is_told = _bell(inbox, came_to), True
+    inbox.sweep(bell)
     while (due := inbox.store.next_due()) is not None and due <= time.time():
-        inbox.sweep(bell)
         click.echo(".", nl=False, err=True)
-        time.sleep(0.01 if bell.room > 0 else POLL)
-    _finish(inbox, bell, came_to)
+        time.sleep(0.05)
+        if not (is_told := _wait_for_room(inbox, lambda: bell.room_for_sweep)):
+            break
+        inbox.sweep(bell)
+    _finish(inbox, bell, came_to, is_told)
+
+
+def _try_to_sweep(inbox: Inbox, bell: Doorbell) -> bool:
+    try:
+        inbox.sweep(bell)
+    except Exception as error:
+        logger.warning("The inbox cannot be swept now; it is tried again: %s", error)
+        return False
+    return True
 
 
 def _bell(inbox: Inbox, came_to: Counter[str]) -> Doorbell:
     """Handles in this process and counts what came of it; with Celery it tells Celery."""
+    inbox.sweeper.stop()  # what is to be tried again is not this command's
     if inbox.celery_app is not None:
         return inbox.doorbell
 
@@ -141,18 +163,28 @@ def _bell(inbox: Inbox, came_to: Counter[str]) -> Doorbell:
     return ThreadDoorbell(handle, threads=max(1, get_state().config.worker_threads), drain=0)
 
 
-def _ring(bell: Doorbell, delivery_id: int) -> None:
-    while bell.room <= 0:
+def _wait_for_room(inbox: Inbox, room: Callable[[], int]) -> bool:
+    """:returns: whether there is any: for a broker's it is not waited for long."""
+    deadline = time.monotonic() + (math.inf if inbox.celery_app is None else BROKER_PATIENCE)
+    while room() <= 0:
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    bell.ring(delivery_id)
+    return True
 
 
-def _finish(inbox: Inbox, bell: Doorbell, came_to: Counter[str]) -> None:
-    bell.close(threading.TIMEOUT_MAX / 2)
-    if inbox.celery_app is not None:
-        click.echo("Celery is told.")
+def _finish(inbox: Inbox, bell: Doorbell, came_to: Counter[str], is_told: bool) -> None:
+    at_celery = inbox.celery_app is not None
+    is_told = bell.close(BROKER_PATIENCE if at_celery else threading.TIMEOUT_MAX / 2) and is_told
     for state, count in sorted(came_to.items()):
         click.echo(f"{count} {'delivery is' if count == 1 else 'deliveries are'} {state}.")
+    if not is_told:
+        raise click.ClickException(
+            "The broker is out of reach, or its queue is full. "
+            "Nothing is lost: the deliveries are handled once that is over."
+        )
+    if at_celery:
+        click.echo("Celery is told.")
 
 
 def _dead_ids(inbox: Inbox) -> Iterator[int]:

@@ -1,28 +1,20 @@
-"""``flask orbro deliveries``, ``worker`` and ``sweep``: what they print, and what they have done."""
+"""``flask orbro deliveries`` and ``sweep``: what they print, and what they have done."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 import pytest
 from click.testing import Result
-from sqlalchemy import create_engine
-from sqlalchemy.orm import DeclarativeBase, sessionmaker
 
+from benchmarks.inbox.tcp_proxy import TcpProxy
 from flask_orbro import Delivery, OrbroConnect, webhook_required
 from flask_orbro.cli import orbro as commands
-from flask_orbro.models import map_models
-from flask_orbro.storage import sqlite_file
 from flask_orbro.stores.delivery_record import DeliveryRecord, DeliveryState
-from flask_orbro.stores.inbox import InboxStore
 
 from .conftest import EVENT, EVENTS, InboxWorld
 
@@ -161,96 +153,59 @@ def test_a_worker_needs_handlers(make_inbox_world: Callable[..., InboxWorld]) ->
     assert (result.exit_code, "no handlers" in result.output) == (1, True)
 
 
-PROGRAM = """
-import os, time
-from pathlib import Path
-from flask import Flask
-from flask_orbro import OrbroConnect
-
-folder = os.environ["FOLDER"]
-app = Flask("program", root_path=folder, instance_path=folder)
-app.config.from_prefixed_env()
-orbro = OrbroConnect(app)
-
-@orbro.on("e", path="/e")
-def handler(delivery):
-    time.sleep(delivery.payload)
-    Path(folder, f"done-{delivery.id}").touch()
-"""
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_process_works_the_inbox_until_it_is_told_to_end(tmp_path: Path, signal_number: int) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    (tmp_path / "connect.json").write_text('{"id": "x"}')
-
-    class Base(DeclarativeBase):
-        pass
-
-    engine = create_engine(f"sqlite:///{tmp_path}/{sqlite_file('c')}")
-    models = map_models(Base)
-    Base.metadata.create_all(engine)
-    store = InboxStore(sessionmaker(engine), models)
-
-    def put(digest: str, seconds: float) -> int:
-        new = DeliveryRecord(
-            organization_id="o", user_id=None, event="e", path="/e", payload=json.dumps(seconds).encode(),
-            headers={}, trace_id="t", digest=digest, received_at=time.time(), next_attempt_at=time.time(),
-        )  # fmt: skip
-        return store.receive(new, window=60).id
-
-    for number in range(5):
-        put(str(number), 0)
-    settings = {"CLIENT_ID": "c", "CLIENT_SECRET": "s" * 40}
-    environment = os.environ | {f"FLASK_ORBRO_{name}": value for name, value in settings.items()}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "program", "orbro", "worker", "--threads", "2"],
-        cwd=tmp_path,
-        env=environment | {"FOLDER": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+def test_a_sweep_drops_what_views_have_kept_for_long_enough(
+    make_inbox_world: Callable[..., InboxWorld],
+) -> None:
+    world = make_inbox_world(
+        views={"/webhook/once": (webhook_required(deduplicate=True), dict)}, ORBRO_INBOX_MAX_AGE=3600.0
     )
-
-    def wait_for(count: int, state: DeliveryState) -> None:
-        deadline = time.monotonic() + 30
-        while store.count(state) != count:
-            assert time.monotonic() < deadline
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            time.sleep(0.05)
-
-    wait_for(5, DeliveryState.DONE)
-    slow = put("slow", 1)
-    wait_for(1, DeliveryState.PROCESSING)
-    process.send_signal(signal_number)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode == 0, output
-    assert "Finishing what is under way." in output
-    assert (tmp_path / f"done-{slow}").exists()
-    assert store.count(DeliveryState.DONE) == 6
-    engine.dispose()
+    world.send(path="/webhook/once")
+    assert run(world, "sweep").exit_code == 0
+    assert len(world.rows) == 1
+    world._ahead += 3700
+    assert run(world, "sweep").exit_code == 0
+    assert world.rows == []
 
 
-def test_what_nobody_took_is_found_and_handled_later(world: InboxWorld, handler: Handler) -> None:
-    handler.fails = False
-    world.send()
-    assert world.send("later:event").status_code == 202
-    unhandled = world.rows[1]
-    assert [record["id"] for record in records(world, "--unhandled")] == [unhandled.id]
-    assert (unhandled.state, unhandled.last_error) == (DeliveryState.DONE, "No handler took it.")
-    seen: list[Any] = []
-    world.orbro.on("later:event", path=EVENTS)(lambda delivery: seen.append(delivery.id))
-    assert "1 delivery is done." in run(world, "deliveries", "redeliver", str(unhandled.id)).output
-    assert seen == [unhandled.id]
-    assert records(world, "--unhandled") == []
-
-
-def test_a_new_handler_can_have_what_is_done_without_the_old_one(world: InboxWorld, handler: Handler) -> None:
-    handler.fails = False
-    world.send()
-    seen: list[Any] = []
-    world.orbro.on(EVENT, path=EVENTS)(lambda delivery: seen.append(delivery.id))
-    number = str(world.rows[0].id)
-    for options, runs in (("--new-handlers",), (1, 1)), (("--new-handlers",), (1, 1)), ((), (2, 2)):
-        assert "1 delivery is done." in run(world, "deliveries", "redeliver", number, *options).output
-        assert (handler.runs, len(seen)) == runs
+@pytest.mark.parametrize(
+    ("trouble", "arguments"),
+    [
+        ("cut", ("sweep",)),
+        ("cut", ("deliveries", "redeliver", "1")),
+        ("hang", ("deliveries", "redeliver", "1")),
+        ("hang", ("deliveries", "redeliver", "--all-dead")),
+    ],
+)
+def test_a_command_gives_up_on_a_broker_that_is_gone(
+    make_inbox_world: Callable[..., InboxWorld],
+    handler: Handler,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+    arguments: tuple[str, ...],
+) -> None:
+    sweeping = "sweep" in arguments
+    monkeypatch.setattr(import_module("flask_orbro.cli.deliveries"), "BROKER_PATIENCE", 0.5)
+    with TcpProxy(6379) as proxy:
+        getattr(proxy, trouble)()
+        world = make_inbox_world(
+            handlers=handler.register,
+            ORBRO_WORKER="celery",
+            ORBRO_CELERY_BROKER_URL=f"redis://127.0.0.1:{proxy.port}/9",
+        )
+        world.inbox.store.receive(
+            DeliveryRecord(
+                organization_id="o", user_id=None, event=EVENT, path=EVENTS, payload=b"{}", headers={},
+                trace_id="t", digest="d", received_at=0, next_attempt_at=0 if sweeping else None,
+                state=DeliveryState.RECEIVED if sweeping else DeliveryState.DEAD,
+            ),
+            window=0,
+        )  # fmt: skip
+        began = time.monotonic()
+        result = run(world, *arguments)
+        assert time.monotonic() - began < 10
+    assert result.exit_code == 1
+    assert "The broker is out of reach" in result.output
+    row = world.rows[0]
+    assert row.state is DeliveryState.RECEIVED
+    assert row.next_attempt_at is not None
+    assert row.next_attempt_at <= time.time()

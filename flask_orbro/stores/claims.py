@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from ..installation import Claim
 from ..models import Models
 from .records import Records
-from .transactions import LEASE, SessionFactory, in_transaction, leased, same_text
+from .transactions import LEASE, Conflict, SessionFactory, in_transaction, leased, same_text
 
 
 class ClaimStore:
@@ -90,9 +90,12 @@ class ClaimStore:
         Where there is no room, claims that were asked about in vain make it, most refused first, then
         those that name no subdomain, oldest first.
 
-        :returns: whether it waits now; ``False`` where there is no room.
+        :returns: whether it waits now; ``False`` where there is no room, or too many fight for it.
         """
-        return in_transaction(self._sessions, lambda session: self.add_in(session, claim))
+        try:
+            return in_transaction(self._sessions, lambda session: self.add_in(session, claim))
+        except Conflict:
+            return False
 
     def save(self, claim: Claim) -> None:
         """Keep how often a claim was asked about."""
@@ -138,6 +141,13 @@ class ClaimStore:
         session.execute(delete(self._table).where(self._table.c.received_at < now - self._max_age))
 
     def _room(self, session: Session, condition: Any, most: int) -> bool:
+        """Whether one more has room, once those are gone that make it.
+
+        Writers that are at it at the same time do not see each other's: there may be as many too many as
+        there are of them, until the next one comes.
+
+        :raises Conflict: where another writer has evicted the same.
+        """
         counted = select(func.count()).select_from(self._table)
         # One that was asked about in vain, or that names no subdomain: whoever sends a genuine one again is
         # better served by room than by a full house.
@@ -145,17 +155,15 @@ class ClaimStore:
         evictable = select(self._table.c.id).where(least)
         if condition is not None:
             counted, evictable = counted.where(condition), evictable.where(condition)
-        if (session.scalar(counted) or 0) < most:
+        excess = (session.scalar(counted) or 0) + 1 - most
+        if excess <= 0:
             return True
-        victim = session.scalar(
-            evictable.order_by(
-                self._table.c.refused.desc(), self._table.c.asked.desc(), self._table.c.id
-            ).limit(1)
-        )
-        if victim is None:
-            return False
-        session.execute(delete(self._table).where(self._table.c.id == victim))
-        return True
+        first = evictable.order_by(self._table.c.refused.desc(), self._table.c.asked.desc(), self._table.c.id)
+        victims = session.scalars(first.limit(excess)).all()
+        gone: Any = session.execute(delete(self._table).where(self._table.c.id.in_(victims)))
+        if gone.rowcount != len(victims):
+            raise Conflict
+        return len(victims) == excess
 
     def _same(self, organization_id: str, digest: str) -> Any:
         return same_text(self._table.c.organization_id, organization_id) & (self._table.c.digest == digest)

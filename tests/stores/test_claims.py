@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine
 
 from flask_orbro.installation import claim_asked
@@ -103,6 +104,23 @@ def test_a_flood_of_any_size_stays_bounded(database: Database) -> None:
             claims.save(claim_asked(waiting, Outcome.REFUSED, NOW))
         assert claims.count() <= 10
         assert max(claims.count_by_organization().values()) <= 3
+
+
+@pytest.mark.parametrize("organizations", [1, 1000])
+def test_a_flood_from_many_at_once_stays_bounded(database: Database, organizations: int) -> None:
+    claims = database.claims(in_all=20, per_organization=4)
+    most = 4 if organizations == 1 else 20
+    writers = 8
+
+    def add(number: int) -> int:
+        claims.add(claim(f"o{number % organizations}", f"secret-{number}", subdomain=None))
+        return claims.count()
+
+    with ThreadPoolExecutor(writers) as pool:
+        counted = list(pool.map(add, range(400)))
+    assert max(counted) < most + writers
+    assert claims.add(claim("o0", "secret-last", subdomain=None))
+    assert claims.count() <= most
 
 
 def test_a_refused_claim_of_one_organization_is_not_evicted_where_all_have_room(database: Database) -> None:

@@ -37,8 +37,9 @@ from .inquiry import Inquiry
 
 logger = get_logger(__name__)
 
-#: Calls of a process that wait for their turn, at most, where their claims have no room.
-QUEUE = 64
+#: Calls of a process that wait for their turn, at most, where their claims have no room. Each holds a
+#: thread while the platform hangs, and the threads are for callers who are somebody.
+QUEUE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ class Lifecycle:
         """Whether a claim is proven, or kept, after its call has waited in a queue.
 
         So a genuine install gets through a flood, without being sent again. The queue is bounded, and so
-        is the time: the other threads are for callers who are somebody.
+        is the time; whoever finds it full is told at once to send it again, and nothing was promised.
         """
         if not self._queue.acquire(blocking=False):
             return False

@@ -21,6 +21,7 @@ from ..protocol import is_usable_secret
 from ..schedule import may_ask
 from ..stores.claims import ClaimStore
 from ..stores.organizations import OrganizationStore
+from ..stores.transactions import UNREADABLE
 from ..verdicts import Outcome
 from .proof import Prover
 
@@ -159,10 +160,16 @@ class Inquiry:
         )
 
     def _not_to_be_asked(self, organization: Organization) -> Organization:
-        """An organization that an operator answers for; what is due is that an old secret goes."""
+        """An organization that an operator answers for; what is due is that an old secret goes.
+
+        Or one whose secret cannot be read: what is due stays so, for its key may come back.
+        """
         if organization.ask_at is None:
             return organization
         now = self._clock()
+        if organization.shared_secret is None and not organization.approved:
+            self._organizations.put_off(organization.organization_id, now + UNREADABLE)
+            return organization
         after = self._organizations.change(
             organization.organization_id, lambda current: current and without_questions(current, now)
         )

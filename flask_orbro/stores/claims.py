@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from ..installation import Claim
 from ..models import Models
 from .records import Records
-from .transactions import LEASE, Conflict, SessionFactory, in_transaction, leased, same_text
+from .transactions import LEASE, UNREADABLE, Conflict, SessionFactory, in_transaction, leased, same_text
 
 
 class ClaimStore:
@@ -58,16 +58,20 @@ class ClaimStore:
         return self._select(condition, limit=limit, order=self._table.c.refused)
 
     def due(self, now: float, limit: int = 100) -> Iterator[Claim]:
-        """Claims to ask about, longest waiting first; each is leased."""
-        is_due = self._table.c.ask_at <= now
+        """Claims to ask about, longest waiting first; each is leased. One that cannot be read waits."""
+        table = self._table
+        is_due = table.c.ask_at <= now
 
-        def as_read(item: Claim) -> Any:
-            return (
-                is_due & self._same(item.organization_id, item.digest) & (self._table.c.asked == item.asked)
-            )
+        def as_read(row: Any) -> Any:
+            return is_due & (table.c.id == row.id) & (table.c.asked == row.asked)
 
-        found = self._select(is_due, limit=limit, order=self._table.c.ask_at)
-        return leased(self._sessions, self._table, found, as_read, now + self._lease)
+        found = self._rows(is_due, limit=limit, order=table.c.ask_at)
+        for row in leased(self._sessions, table, found, as_read, now + self._lease):
+            claim = self._records.claim(row)
+            if claim is not None:
+                yield claim
+            else:
+                self._update(table.c.id == row.id, ask_at=now + UNREADABLE)
 
     def next_due(self) -> float | None:
         """When the next question about a claim is due."""
@@ -100,10 +104,7 @@ class ClaimStore:
     def save(self, claim: Claim) -> None:
         """Keep how often a claim was asked about."""
         same = self._same(claim.organization_id, claim.digest)
-        values = {"asked": claim.asked, "refused": claim.refused, "ask_at": claim.ask_at}
-        in_transaction(
-            self._sessions, lambda session: session.execute(update(self._table).where(same).values(values))
-        )
+        self._update(same, asked=claim.asked, refused=claim.refused, ask_at=claim.ask_at)
 
     def drop(self, claim: Claim) -> None:
         """Forget a claim that is proven, or that an operator removes."""
@@ -169,11 +170,18 @@ class ClaimStore:
         return same_text(self._table.c.organization_id, organization_id) & (self._table.c.digest == digest)
 
     def _select(self, condition: Any, *, limit: int, order: Any = None) -> list[Claim]:
+        rows = self._rows(condition, limit=limit, order=order)
+        return [claim for claim in map(self._records.claim, rows) if claim is not None]
+
+    def _rows(self, condition: Any, *, limit: int, order: Any = None) -> list[Any]:
         query = select(self._table).where(condition).limit(limit)
         if order is not None:
             query = query.order_by(order)
-        rows = in_transaction(self._sessions, lambda session: list(session.execute(query)))
-        return [claim for claim in map(self._records.claim, rows) if claim is not None]
+        return in_transaction(self._sessions, lambda session: list(session.execute(query)))
+
+    def _update(self, condition: Any, **values: Any) -> None:
+        statement = update(self._table).where(condition).values(values)
+        in_transaction(self._sessions, lambda session: session.execute(statement))
 
     def _scalar(self, query: Any) -> Any:
         return in_transaction(self._sessions, lambda session: session.scalar(query))

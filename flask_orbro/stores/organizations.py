@@ -130,12 +130,14 @@ class OrganizationStore:
         )
         return oldest
 
+    def put_off(self, organization_id: str, until: float) -> None:
+        """Keep when to ask about what cannot be read. Nothing else of the row changes."""
+        # Another version: a change that was read before would write the old time back.
+        self._update(organization_id, ask_at=until, version=self._table.c.version + 1)
+
     def saw(self, organization_id: str, at: float) -> None:
         """Keep when an organization was last heard of. Nothing else of the row changes."""
-        table = self._table
-        seen = update(table).where(table.c.organization_id == organization_id)
-        values = {"last_seen_at": at, "updated_time": table.c.updated_time}
-        in_transaction(self.sessions, lambda session: session.execute(seen.values(values)))
+        self._update(organization_id, last_seen_at=at)
 
     def change(self, organization_id: str, transition: Transition) -> Organization | None:
         """Apply a pure transition in one transaction; it may be called again where another writer was first.
@@ -221,6 +223,12 @@ class OrganizationStore:
         if order is not None:
             query = query.order_by(order)
         return in_transaction(self.sessions, lambda session: list(session.execute(query)))
+
+    def _update(self, organization_id: str, **values: Any) -> None:
+        table = self._table
+        statement = update(table).where(table.c.organization_id == organization_id)
+        statement = statement.values(values | {"updated_time": table.c.updated_time})
+        in_transaction(self.sessions, lambda session: session.execute(statement))
 
     def _scalar(self, query: Any) -> Any:
         return in_transaction(self.sessions, lambda session: session.scalar(query))

@@ -24,6 +24,8 @@ SessionFactory = Callable[[], Session]
 ATTEMPTS = 12
 #: How long what is due is left to the process that asks about it, in seconds.
 LEASE = 10.0
+#: How long what is due waits where its secret cannot be read, for its key may come back, in seconds.
+UNREADABLE = 60.0
 
 
 class Conflict(Exception):

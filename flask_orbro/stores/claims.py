@@ -13,6 +13,9 @@ from ..models import Models
 from .records import Records
 from .transactions import LEASE, UNREADABLE, Conflict, SessionFactory, in_transaction, leased, same_text
 
+#: So many of the oldest count as more than their number: anybody can send younger ones.
+OLDEST = 2
+
 
 class ClaimStore:
     """:param sessions: makes a new SQLAlchemy session.
@@ -92,7 +95,8 @@ class ClaimStore:
         """Keep a claim; one that waits already is kept as it is.
 
         Where there is no room, claims that were asked about in vain make it, most refused first, then
-        those that name no subdomain, oldest first.
+        those that name no subdomain, oldest first. The oldest of an organization that were never
+        refused do not make room for others of the same organization.
 
         :returns: whether it waits now; ``False`` where there is no room, or too many fight for it.
         """
@@ -141,27 +145,31 @@ class ClaimStore:
     def _drop_old(self, session: Session, now: float) -> None:
         session.execute(delete(self._table).where(self._table.c.received_at < now - self._max_age))
 
-    def _room(self, session: Session, condition: Any, most: int) -> bool:
+    def _room(self, session: Session, own: Any, most: int) -> bool:
         """Whether one more has room, once those are gone that make it.
 
         Writers that are at it at the same time do not see each other's: there may be as many too many as
         there are of them, until the next one comes.
 
+        :param own: the condition that a claim is of the organization in question; ``None``: of any.
         :raises Conflict: where another writer has evicted the same.
         """
-        counted = select(func.count()).select_from(self._table)
+        table = self._table
+        counted = select(func.count()).select_from(table)
         # One that was asked about in vain, or that names no subdomain: whoever sends a genuine one again is
         # better served by room than by a full house.
-        least = (self._table.c.asked > 0) | self._table.c.subdomain.is_(None)
-        evictable = select(self._table.c.id).where(least)
-        if condition is not None:
-            counted, evictable = counted.where(condition), evictable.where(condition)
+        evictable = select(table.c.id).where((table.c.asked > 0) | table.c.subdomain.is_(None))
+        if own is not None:
+            counted = counted.where(own)
+            # A fault is no refusal: in an outage what came first is not lost to whoever comes later.
+            first = select(table.c.id).where(own, table.c.refused == 0).order_by(table.c.id).limit(OLDEST)
+            evictable = evictable.where(own, table.c.id.not_in(session.scalars(first).all()))
         excess = (session.scalar(counted) or 0) + 1 - most
         if excess <= 0:
             return True
-        first = evictable.order_by(self._table.c.refused.desc(), self._table.c.asked.desc(), self._table.c.id)
-        victims = session.scalars(first.limit(excess)).all()
-        gone: Any = session.execute(delete(self._table).where(self._table.c.id.in_(victims)))
+        order = (table.c.refused.desc(), table.c.subdomain.is_(None).desc(), table.c.asked.desc(), table.c.id)
+        victims = session.scalars(evictable.order_by(*order).limit(excess)).all()
+        gone: Any = session.execute(delete(table).where(table.c.id.in_(victims)))
         if gone.rowcount != len(victims):
             raise Conflict
         return len(victims) == excess
@@ -176,7 +184,7 @@ class ClaimStore:
     def _rows(self, condition: Any, *, limit: int, order: Any = None) -> list[Any]:
         query = select(self._table).where(condition).limit(limit)
         if order is not None:
-            query = query.order_by(order)
+            query = query.order_by(order, self._table.c.id)
         return in_transaction(self._sessions, lambda session: list(session.execute(query)))
 
     def _update(self, condition: Any, **values: Any) -> None:

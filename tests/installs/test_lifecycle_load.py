@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx2
 import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import DeclarativeBase, sessionmaker
@@ -98,8 +99,11 @@ def test_while_the_platform_hangs_a_full_house_holds_few_threads(make_world: Mak
     world.platform.faults.set(CONNECT_PATH, delay=8)
 
     def forge(number: int) -> tuple[float, int, str | None]:
+        body = {"organization_id": world.organization_id, "subdomain": "acme"}
         start = time.monotonic()
-        answer = world.forge(shared_secret=f"{number:040}")
+        answer = httpx2.post(
+            f"{world.url}/installed", json=body | {"shared_secret": f"{number:040}"}, timeout=60
+        )
         return time.monotonic() - start, answer.status_code, answer.headers.get("Retry-After")
 
     answers = at_once(16, forge)
@@ -109,6 +113,16 @@ def test_while_the_platform_hangs_a_full_house_holds_few_threads(make_world: Mak
     assert len(at_once_refused) >= 16 - 4 - len(held)
     world.platform.faults.clear()
     assert world.install().status == 200
+    assert world.me() == 200
+
+
+def test_an_install_that_came_first_outlasts_an_outage_and_a_flood(world: World) -> None:
+    world.platform.faults.set(CONNECT_PATH, status=500)
+    assert world.install().status == 200
+    for number in range(20):
+        assert world.forge(shared_secret=f"{number:040}").status_code == 200
+    world.platform.faults.clear()
+    world.sweep(after=60)
     assert world.me() == 200
 
 

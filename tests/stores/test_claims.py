@@ -96,6 +96,22 @@ def test_claims_that_nobody_can_ask_about_make_room_after_the_refused_ones(datab
     assert set(claims.count_by_organization()) == {"o1", "n0", "n1", "n2"}
 
 
+def test_the_oldest_that_were_never_refused_are_kept_through_an_outage(database: Database) -> None:
+    claims = database.claims(per_organization=4)
+    for number in range(12):
+        waiting = claim(secret=f"secret-{number}")
+        assert claims.add(waiting)
+        for _ in range(12 - number):  # the oldest are asked about most
+            waiting = claim_asked(waiting, Outcome.FAULT, NOW)
+        claims.save(waiting)
+    left = [found.shared_secret for found in claims.of_organization("o1")]
+    assert left == ["secret-11", "secret-10", "secret-1", "secret-0"]
+    claims.save(replace(claim(secret="secret-0"), asked=13, refused=1))
+    assert claims.add(claim(secret="secret-12"))
+    left = [found.shared_secret for found in claims.of_organization("o1")]
+    assert left == ["secret-12", "secret-11", "secret-10", "secret-1"]
+
+
 def test_a_flood_of_any_size_stays_bounded(database: Database) -> None:
     claims = database.claims(in_all=10, per_organization=3)
     for number in range(60):

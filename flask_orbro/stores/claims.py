@@ -56,9 +56,12 @@ class ClaimStore:
         return [item for item in found if item.organization_id == organization_id]
 
     def of_subdomain(self, subdomain: str, limit: int = 4) -> list[Claim]:
-        """Waiting claims of a subdomain, least refused first."""
+        """Waiting claims of a subdomain: the oldest, then the least refused."""
         condition = same_text(self._table.c.subdomain, subdomain)
-        return self._select(condition, limit=limit, order=self._table.c.refused)
+        oldest = self._select(condition, limit=OLDEST, order=self._table.c.id)
+        least_refused = self._select(condition, limit=limit, order=self._table.c.refused)
+        others = [claim for claim in least_refused if claim not in oldest]
+        return [*oldest, *others][:limit]
 
     def due(self, now: float, limit: int = 100) -> Iterator[Claim]:
         """Claims to ask about, longest waiting first; each is leased. One that cannot be read waits."""

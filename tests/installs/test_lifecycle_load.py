@@ -126,6 +126,18 @@ def test_an_install_that_came_first_outlasts_an_outage_and_a_flood(world: World)
     assert world.me() == 200
 
 
+def test_fresh_forgeries_do_not_crowd_out_the_claim_that_a_user_needs(world: World) -> None:
+    world.platform.faults.set(CONNECT_PATH, status=401, body={"error_code": "INVALID"})
+    assert world.install().status == 200
+    for _ in range(6):
+        world.sweep(after=61)
+    world.platform.faults.clear()
+    for number in range(4):
+        world.forge(organization_id=f"o{number}", shared_secret=f"{number:040}")
+    world.clock.ahead += NEEDED_GAP + 1
+    assert world.me() == 200
+
+
 @pytest.mark.parametrize("beginning", ["ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256"])
 def test_a_secret_that_cannot_sign_is_refused_and_not_kept(world: World, beginning: str) -> None:
     refused = world.forge(shared_secret=beginning + "B" * 60)

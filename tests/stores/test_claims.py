@@ -48,13 +48,15 @@ def test_claims_of_an_organization_come_newest_first(database: Database) -> None
     assert [found.organization_id for found in claims.of_organization("O1")] == ["O1"]
 
 
-def test_claims_of_a_subdomain_come_least_refused_first(database: Database) -> None:
+def test_of_a_subdomain_the_oldest_claims_come_first_then_the_least_refused(database: Database) -> None:
     claims = database.claims()
-    for number in range(6):
+    assert claims.of_subdomain("acme") == []
+    for number in range(8):
         waiting = claim(f"o{number}", subdomain="acme" if number else "beta")
         claims.add(waiting)
-        claims.save(replace(waiting, refused=6 - number))
-    assert [found.organization_id for found in claims.of_subdomain("acme")] == ["o5", "o4", "o3", "o2"]
+        claims.save(replace(waiting, refused=8 - number))
+    assert [found.organization_id for found in claims.of_subdomain("acme")] == ["o1", "o2", "o7", "o6"]
+    assert [found.organization_id for found in claims.of_subdomain("beta")] == ["o0"]
 
 
 def test_the_most_refused_claim_makes_room(database: Database) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from ..history import StateChange, what_happened
@@ -44,6 +44,8 @@ class OrganizationStore:
         self._table = models.client_info.__table__
         self.columns = [self._table.c[name] for name in (*ORGANIZATION_COLUMNS, "id")]
         self._records = records
+        claims = models.claim.__table__
+        self._installs_wait = exists().where(claims.c.organization_id == self._table.c.organization_id)
         self._changed: list[Callable[[], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -118,16 +120,15 @@ class OrganizationStore:
             yield from map(self.read, rows)
 
     def tombstones(self, before: float, limit: int = 100) -> list[Organization]:
-        """Organizations uninstalled before a moment, longest ago first."""
+        """Organizations uninstalled before a moment, longest ago first, for whom no install waits."""
         erased_at = self._table.c.uninstalled_at
-        return self._select(erased_at < before, limit=limit, order=erased_at)
+        return self._select((erased_at < before) & ~self._installs_wait, limit=limit, order=erased_at)
 
     def oldest_tombstone(self) -> float | None:
-        """When the organization was uninstalled that is longest so."""
+        """When the one of :meth:`tombstones` was uninstalled that is longest so."""
         erased_at = self._table.c.uninstalled_at
-        oldest: float | None = self._scalar(
-            select(erased_at).where(erased_at.is_not(None)).order_by(erased_at).limit(1)
-        )
+        tombstone = erased_at.is_not(None) & ~self._installs_wait
+        oldest: float | None = self._scalar(select(erased_at).where(tombstone).order_by(erased_at).limit(1))
         return oldest
 
     def put_off(self, organization_id: str, until: float) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from .schedule import ASK_AGAIN, ask_gap, needed_at
+from .schedule import ASK_AGAIN, NEEDED_GAP, ask_gap, needed_at
 from .verdicts import Outcome
 
 #: How long a remembered uninstall is asked about while the platform still accepts the secret (seconds).
@@ -218,7 +218,10 @@ def request_uninstall(organization: Organization, now: float) -> Organization:
     if organization.uninstall_requested_at is None:
         return replace(organization, uninstall_requested_at=now, refused_at=None, asked=0, ask_at=now)
     ask_at = max(now, needed_at(organization.asked, organization.ask_at))
-    return replace(organization, uninstall_requested_at=now, asked=2, ask_at=ask_at)
+    again = replace(organization, asked=2, ask_at=ask_at)
+    if again == organization and now < organization.uninstall_requested_at + NEEDED_GAP:
+        return organization  # and as many requests are not as many changes
+    return replace(again, uninstall_requested_at=now)
 
 
 def judge(organization: Organization, outcome: Outcome, *, now: float, grace: float) -> Organization:

@@ -148,10 +148,16 @@ class OrganizationStore:
 
         :returns: the organization as it is then.
         """
-        after = in_transaction(
-            self.sessions, lambda session: self.change_in(session, organization_id, transition)
-        )
-        self.tell()
+        before: Organization | None = None
+
+        def noted(current: Organization | None) -> Organization | None:
+            nonlocal before
+            before = current
+            return transition(current)
+
+        after = in_transaction(self.sessions, lambda session: self.change_in(session, organization_id, noted))
+        if after != before:
+            self.tell()
         return after
 
     def tell(self) -> None:

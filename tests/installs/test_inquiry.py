@@ -7,9 +7,10 @@ import logging
 import pytest
 
 from flask_orbro.errors import ServiceUnavailable
-from flask_orbro.installation import State
+from flask_orbro.installation import Organization, State, judge, request_uninstall
 from flask_orbro.protocol import CONNECT_PATH
 from flask_orbro.schedule import NEEDED_GAP, may_ask
+from flask_orbro.verdicts import Outcome
 
 from ..lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
 
@@ -43,6 +44,16 @@ def test_a_repeated_uninstall_is_not_one_more_question_each_time(world: World) -
     world.sweep(after=NEEDED_GAP)
     assert world.stored is not None
     assert world.stored.state is State.SUSPENDED
+
+
+def test_a_flood_of_uninstalls_is_not_as_many_changes() -> None:
+    asked = request_uninstall(Organization("o1", State.ACTIVE, "s" * 40, "acme"), 100)
+    for _ in range(2):
+        asked = judge(asked, Outcome.ACCEPTED, now=100, grace=3600)
+    assert request_uninstall(asked, 101) is asked
+    # What is remembered is never much older than the last request.
+    later = request_uninstall(asked, 100 + NEEDED_GAP)
+    assert (later.uninstall_requested_at, later.ask_at) == (100 + NEEDED_GAP, 100 + NEEDED_GAP)
 
 
 def approved(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from .logs import get_logger
@@ -40,12 +41,17 @@ class Sweeper:
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._stopped = False
-        self._woken_pid = 0
+        self._looked_pid = 0
+        self._look_again = 0.0
 
     def start_once(self) -> None:
-        """Look for what an earlier process left waiting; cheap from the second call on."""
-        if self._woken_pid != os.getpid():
-            self._woken_pid = os.getpid()
+        """Look for what another process left waiting, once a minute; cheap in between.
+
+        One that ended may have left it, after the thread of this one had ended too.
+        """
+        now = time.monotonic()
+        if self._looked_pid != os.getpid() or now >= self._look_again:
+            self._looked_pid, self._look_again = os.getpid(), now + NAPS[1]
             self.wake()
 
     def wake(self) -> None:

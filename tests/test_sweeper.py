@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -165,6 +166,20 @@ def test_the_first_request_starts_it_once_a_process() -> None:
         os.waitpid(child, 0)
         with os.fdopen(read_end, "rb") as said:
             assert said.read() == b"swept"
+
+
+def test_a_request_looks_again_after_a_minute_for_what_another_process_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweeps, now = Sweeps(), [1000.0]
+    monkeypatch.setattr("flask_orbro.sweeper.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with sweeping(sweeps) as sweeper:
+        for minute in range(3):
+            now[0] += NAPS[1]
+            for _ in range(5):
+                sweeper.start_once()
+            assert until(lambda: not alive(sweeper))
+            assert len(sweeps.at) == minute + 1
 
 
 def test_a_waiting_install_is_proven_by_the_thread_alone(

@@ -229,6 +229,12 @@ def test_a_claim_matches_only_where_it_says_what_is_proven() -> None:
         assert not matches(organization, CLAIM)
 
 
+def test_a_claim_without_a_subdomain_matches_no_organization_whose_own_is_not_proven() -> None:
+    unbound = replace(ACTIVE, bound_subdomain=None)
+    assert not matches(unbound, replace(CLAIM, subdomain=None))
+    assert matches(replace(unbound, bound_subdomain="acme"), replace(CLAIM, subdomain=None))
+
+
 def test_no_secret_shows_in_a_repr() -> None:
     rotated = prove(ACTIVE, replace(CLAIM, shared_secret="secret-2"), now=NOW, window=WINDOW)
     assert "secret-" not in f"{rotated!r} {CLAIM!r} {rotated.info!r}"

@@ -69,6 +69,7 @@ GUARDS = [
         "installation.py",
         "        refused_at=None,\n        uninstall_requested_at=requested if remembered else None,",
         "        uninstall_requested_at=requested if remembered else None,",
+        test="tests/test_installation.py",
     ),
     Guard(
         "a proven install forgets the uninstall that was asked for before",
@@ -81,6 +82,7 @@ GUARDS = [
         "installation.py",
         "        uninstall_requested_at=None,\n        refused_at=None,\n        asked=0,",
         "        uninstall_requested_at=None,\n        asked=0,",
+        test="tests/test_installation.py",
     ),
     Guard(
         "a refusal ends the binding of the subdomain",
@@ -117,12 +119,14 @@ GUARDS = [
         "installation.py",
         "        and organization.uninstall_requested_at is None\n        and organization.bound",
         "        and organization.bound",
+        test="tests/test_installation.py",
     ),
     Guard(
         "a known install is asked about again where its subdomain is not proven",
         "installation.py",
         "        and organization.bound_subdomain is not None\n",
         "",
+        test="tests/test_installation.py",
     ),
     Guard(
         "a known install is asked about again where it names another subdomain",

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import false, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from ..errors import ConfigurationError, ServiceUnavailable
@@ -32,7 +33,7 @@ class Conflict(Exception):
     """Another writer was first; the change is tried anew."""
 
 
-_WORTH_ANOTHER_TRY = (Conflict, IntegrityError, OperationalError)
+_WORTH_ANOTHER_TRY = (Conflict, IntegrityError, OperationalError, InterfaceError)
 #: How databases say that a table or a column is not there: SQLSTATE of PostgreSQL and of others, MariaDB's
 #: own numbers, SQLite's words.
 _LACKING_CODES = {"42P01", "42703", "42S02", "42S22", 1146, 1054}
@@ -50,24 +51,38 @@ def in_transaction(sessions: SessionFactory, work: Callable[[Session], T], *, wi
     where the server has dropped the connection.
 
     :param within: seconds after which it is not begun again.
-    :raises sqlalchemy.exc.OperationalError: where the database is out of reach, or stays busy.
-    :raises ServiceUnavailable: at once, where it was not brought up to date; the log says so.
+    :raises ServiceUnavailable: where the database is out of reach, or stays busy; at once, where it was not
+        brought up to date. The log says so.
     """
     latest = time.monotonic() + within
     for attempt in range(ATTEMPTS):
         try:
             with sessions() as session, session.begin():
                 return work(session)
+        except PoolTimeout as error:
+            raise _unavailable(error) from error
         except (Conflict, StatementError) as error:
             if isinstance(error, StatementError):
                 error.hide_parameters = True  # they hold secrets, and errors are logged
             _refuse_outdated(error)
             dropped = isinstance(error, DBAPIError) and error.connection_invalidated
-            is_last = attempt == ATTEMPTS - 1 or time.monotonic() > latest
-            if is_last or not (dropped or isinstance(error, _WORTH_ANOTHER_TRY)):
+            if not (dropped or isinstance(error, _WORTH_ANOTHER_TRY)):
                 raise
+            if attempt == ATTEMPTS - 1 or time.monotonic() > latest:
+                if isinstance(error, IntegrityError):
+                    raise
+                raise _unavailable(error) from error
             time.sleep(0.005 * 2 ** min(attempt, 5))
     raise AssertionError("unreachable")
+
+
+def _unavailable(error: Exception) -> ServiceUnavailable:
+    reason = getattr(error, "orig", None) or error
+    said = str(reason).partition("\n")[0]
+    logger.error("The database cannot be used: %s %s", type(reason).__name__, said)
+    return ServiceUnavailable(
+        "The app's database cannot be used now.", reason="database_unavailable", retry_after=5
+    )
 
 
 def _refuse_outdated(error: Exception) -> None:

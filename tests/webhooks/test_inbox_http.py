@@ -148,7 +148,7 @@ def test_a_database_that_does_not_take_it_is_503(make_inbox_world: MakeWorld, te
     with world.inbox.store._sessions() as session:
         engine_event.listen(session.get_bind(), "begin", lambda c: c.exec_driver_sql("PRAGMA query_only=ON"))
     answer = world.send()
-    assert is_problem(answer, 503)["code"] == "inbox_unavailable"
+    assert is_problem(answer, 503)["code"] == "database_unavailable"
     assert int(answer.headers["Retry-After"]) > 0
     assert "INSERT" not in answer.get_data(as_text=True)
 

@@ -91,10 +91,10 @@ def assemble(
     def wake() -> None:
         sweeper.wake()
 
-    def tell(signal: NamedSignal, organization: Organization) -> None:
+    def tell(signal: NamedSignal, organization: Organization) -> bool:
         if signal is app_uninstalled:
             tokens.store.delete(organization.organization_id)
-        announce(app, signal, organization=organization.info)
+        return announce(app, signal, organization=organization.info)
 
     stores: dict[str, Any] = {"organizations": organizations, "claims": claims}
     told = stores | {"config": config, "clock": clock, "announce": tell, "asks_later": wake}

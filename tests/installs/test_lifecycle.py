@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -164,6 +165,22 @@ def test_a_signal_is_sent_after_the_change_and_a_receiver_that_raises_loses_noth
     assert world.stored is not None
     assert world.stored.is_active
     assert world.signals == [("app-installed", world.organization_id)]
+    assert "receiver of app-installed failed" in caplog.text.lower()
+
+
+def test_an_async_receiver_is_run_and_one_that_raises_is_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+
+    async def receives(app: Flask, organization: Any) -> None:
+        await asyncio.sleep(0)
+        seen.append(organization.organization_id)
+        raise RuntimeError("receiver")
+
+    with app_installed.connected_to(receives, sender=world.app):
+        assert world.install().status == 200
+    assert seen == [world.organization_id]
     assert "receiver of app-installed failed" in caplog.text.lower()
 
 

@@ -44,7 +44,7 @@ from .identity import ConnectAppIdentity, OpenApiIdentity, UserIdentity
 from .installation import OrganizationInfo
 from .models import ConnectAppClaimMixin, ConnectAppClientInfoMixin, ConnectAppDeliveryMixin
 from .platform import AsyncPlatformClient, ConnectAppToken, PlatformClient, PlatformResponse, TokenStore
-from .signals import app_disabled, app_enabled, app_installed, app_uninstalled, delivery_dead
+from .signals import app_disabled, app_enabled, app_erased, app_installed, app_uninstalled, delivery_dead
 from .token_stores import DictTokenDataStore, RedisTokenDataStore
 from .webhooks import Delivery
 
@@ -94,6 +94,7 @@ __all__ = [
     "any_of",
     "app_disabled",
     "app_enabled",
+    "app_erased",
     "app_installed",
     "app_uninstalled",
     "authenticate_any_of",

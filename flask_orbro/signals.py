@@ -13,6 +13,9 @@ _signals = Namespace()
 app_installed = _signals.signal("app-installed")
 #: An uninstall was proven: the secret is erased.
 app_uninstalled = _signals.signal("app-uninstalled")
+#: All that is kept about an organization is being erased: what the app keeps besides is to go too. It is
+#: sent again an hour later where a receiver has raised, and where the process has died meanwhile.
+app_erased = _signals.signal("app-erased")
 #: The platform said so; it cannot be proven.
 app_enabled = _signals.signal("app-enabled")
 #: The platform said so; it cannot be proven.

@@ -57,6 +57,7 @@ NAMES = [
     "any_of",
     "app_disabled",
     "app_enabled",
+    "app_erased",
     "app_installed",
     "app_uninstalled",
     "authenticate_any_of",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from flask_orbro import Delivery
+from typing import Any
+
+from flask import Flask
+
+from flask_orbro import Delivery, OrganizationInfo, app_erased
 
 from ..extensions import db, orbro
 from .model import DeviceChange
@@ -15,3 +19,9 @@ def remember_change(delivery: Delivery) -> None:
         organization_id=delivery.organization_id, event=delivery.event or "", at=delivery.received_at or 0
     )
     db.session.add(change)
+
+
+@app_erased.connect
+def forget_changes(_app: Flask, organization: OrganizationInfo, **_: Any) -> None:
+    db.session.execute(db.delete(DeviceChange).filter_by(organization_id=organization.organization_id))
+    db.session.commit()

@@ -62,7 +62,7 @@ class Worker:
         handlers: Handlers,
         perform: Perform,
         clock: Callable[[], float],
-        dead: Callable[[Delivery, str], None],
+        dead: Callable[[Delivery, str], object],
         retry: Callable[[], None],
     ) -> None:
         self.store = store

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from flask import Flask
+
+from flask_orbro import app_erased
 from flask_orbro.cli import orbro
 from flask_orbro.installation import State
 from flask_orbro.platform import ConnectAppToken
@@ -120,5 +124,96 @@ def test_one_that_comes_back_while_its_retention_ends_is_not_erased(
     world.clock.ahead += 1
     monkeypatch.setattr(world.state.organizations, "tombstones", then_it_installs)
     world.state.erasure.sweep()
+    assert world.stored.state is State.ACTIVE  # type: ignore[union-attr]
+    assert world.me() == 200
+
+
+def erased(world: World, receiver: Any) -> Any:
+    return app_erased.connected_to(receiver, sender=world.app)
+
+
+def test_the_app_is_told_to_erase_what_it_keeps(make_world: MakeWorld) -> None:
+    world = make_world(ORBRO_RETENTION_DAYS=1)
+    told: list[tuple[str, State, bool]] = []
+
+    def receive(app: Flask, organization: Any) -> None:
+        told.append((organization.organization_id, organization.state, world.stored is not None))
+
+    # The tombstone is there still: should the process die now, it is told again.
+    expected = (world.organization_id, State.UNINSTALLED, True)
+    with erased(world, receive):
+        world.install()
+        uninstall(world)
+        assert told == []
+        world.clock.ahead += DAY
+        world.state.sweep()
+        assert (told, world.stored) == ([expected], None)
+        world.install()
+        erase(world)
+        assert (told, world.stored) == ([expected] * 2, None)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_where_the_app_fails_to_erase_it_is_told_again(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, by_hand: bool
+) -> None:
+    world = make_world(ORBRO_RETENTION_DAYS=1)
+    told: list[str] = []
+
+    def receive(app: Flask, organization: Any) -> None:
+        told.append(organization.organization_id)
+        if len(told) == 1:
+            raise RuntimeError("its database is away")
+
+    world.install()
+    with erased(world, receive):
+        if by_hand:
+            erase(world)
+        else:
+            uninstall(world)
+            world.clock.ahead += DAY
+            world.state.sweep()
+        assert world.stored is not None
+        assert (world.stored.state, world.stored.shared_secret) == (State.UNINSTALLED, None)
+        assert "not wholly erased" in caplog.text
+        world.state.sweep()
+        assert len(told) == 1
+        world.clock.ahead += 3700
+        world.state.sweep()
+        assert (len(told), world.stored) == (2, None)
+
+
+def test_what_a_process_that_died_has_left_is_erased_by_a_sweep(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    world.install()
+    world.state.platform.tokens.store.set_token(ConnectAppToken(world.organization_id, "t"))
+    for step in ("_erase_also", "_forget"):
+        with monkeypatch.context() as patched:
+            patched.setattr(world.state.erasure, step, die)
+            with pytest.raises(Killed):
+                world.state.erasure.erase(world.organization_id)
+    assert world.me() == 401
+    world.state.erasure.sweep()
+    assert (world.stored, token_is_kept(world)) == (None, False)
+
+
+def test_one_that_comes_back_while_the_app_erases_is_not_erased(make_world: MakeWorld) -> None:
+    world = make_world(ORBRO_RETENTION_DAYS=0)
+    world.install()
+    uninstall(world)
+
+    def it_installs(app: Flask, organization: Any) -> None:
+        world.install()
+
+    world.clock.ahead += 1
+    with erased(world, it_installs):
+        world.state.erasure.sweep()
     assert world.stored.state is State.ACTIVE  # type: ignore[union-attr]
     assert world.me() == 200

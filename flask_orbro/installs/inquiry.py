@@ -58,6 +58,11 @@ class Inquiry:
         self._asks_later = asks_later
         self._warned_at = float(-WARN_AGAIN)
 
+    @property
+    def platform_hangs(self) -> bool:
+        """Whether it took long over a question a moment ago: who waits for a turn now waits in vain."""
+        return self._prover.platform_hangs
+
     def prove(self, claim: Claim, *, wait: float = 0) -> Outcome | None:
         """Ask about a claim, and install it where the platform accepts it.
 

@@ -37,9 +37,8 @@ from .inquiry import Inquiry
 
 logger = get_logger(__name__)
 
-#: Calls of a process that wait for their turn, at most, where their claims have no room. Each holds a
-#: thread while the platform hangs, and the threads are for callers who are somebody.
-QUEUE = 2
+#: Calls of a process that wait for their turn, at most, where their claims have no room.
+QUEUE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +110,11 @@ class Lifecycle:
         """Whether a claim is proven, or kept, after its call has waited in a queue.
 
         So a genuine install gets through a flood, without being sent again. The queue is bounded, and so
-        is the time; whoever finds it full is told at once to send it again, and nothing was promised.
+        is the time; and while the platform hangs nobody waits, for the threads are for callers who are
+        somebody. Who is told to send it again was promised nothing.
         """
+        if self._inquiry.platform_hangs:
+            return False
         if not self._queue.acquire(blocking=False):
             return False
         try:
@@ -132,7 +134,7 @@ class Lifecycle:
         for other in self._claims.of_organization(claim.organization_id):
             if self._claims.add(claim):
                 return True
-            if time.monotonic() > until:
+            if time.monotonic() > until or self._inquiry.platform_hangs:
                 return False
             self._inquiry.prove(other, wait=wait)
         return self._claims.add(claim)

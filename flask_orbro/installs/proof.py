@@ -38,6 +38,12 @@ class Prover:
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._stored_slots = threading.BoundedSemaphore(AT_ONCE)
         self._flights: SingleFlight[Outcome | None] = SingleFlight()
+        self._hung_until = 0.0
+
+    @property
+    def platform_hangs(self) -> bool:
+        """Whether it took long over a question a moment ago."""
+        return time.monotonic() < self._hung_until
 
     def ask(
         self,
@@ -81,7 +87,11 @@ class Prover:
     def _ask(self, organization_id: str, subdomain: str, shared_secret: str, user_id: str | None) -> Outcome:
         began = time.monotonic()
         outcome = self._answer(organization_id, subdomain, shared_secret, user_id)
-        self._metrics.remote("proof", outcome.value, time.monotonic() - began)
+        ended = time.monotonic()
+        if ended - began > self._config.proof_timeout / 2:
+            # Longer than the next question takes, so that this one renews it.
+            self._hung_until = ended + 4 * self._config.proof_timeout
+        self._metrics.remote("proof", outcome.value, ended - began)
         return outcome
 
     def _answer(

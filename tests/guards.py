@@ -2,7 +2,8 @@
 
 Each guard is a piece of the code, what is left where it is missing, and the test. The command takes one
 guard away after the other, in a copy of the project, and fails where the test does not notice. The guards
-of trust are in :mod:`tests.installs.guards`, those of the old SDK's faults in :mod:`tests.fault_guards`.
+of trust are in :mod:`tests.installs.guards`, those of what is kept in :mod:`tests.stores.guards`, those of
+the old SDK's faults in :mod:`tests.fault_guards`.
 """
 
 from __future__ import annotations
@@ -65,9 +66,10 @@ def main(wanted: list[str]) -> int:
     """:param wanted: words; only guards whose sentence holds one of them are taken away."""
     from .fault_guards import FAULTS
     from .installs.guards import GUARDS
+    from .stores.guards import STORED
 
     survived = 0
-    for guard in (*GUARDS, *FAULTS):
+    for guard in (*GUARDS, *STORED, *FAULTS):
         if wanted and not any(word in guard.says for word in wanted):
             continue
         died, seconds = dies(guard)

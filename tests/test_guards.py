@@ -7,9 +7,10 @@ import pytest
 from .fault_guards import FAULTS
 from .guards import ROOT, Guard
 from .installs.guards import GUARDS
+from .stores.guards import STORED
 
 
-@pytest.mark.parametrize("guard", [*GUARDS, *FAULTS], ids=lambda guard: guard.says)
+@pytest.mark.parametrize("guard", [*GUARDS, *STORED, *FAULTS], ids=lambda guard: guard.says)
 def test_every_guard_is_still_there(guard: Guard) -> None:
     text = (ROOT / "flask_orbro" / guard.file).read_text()
     assert text.count(guard.code) == 1

@@ -55,6 +55,15 @@ def test_a_rotated_secret_stays_good_for_webhooks_for_the_window_only() -> None:
     assert rotated.webhook_secrets(NOW + 65) == ("secret-2",)
 
 
+def test_a_rotated_secret_is_erased_when_its_window_has_ended() -> None:
+    rotated = prove(ACTIVE, replace(CLAIM, shared_secret="secret-2"), now=NOW, window=WINDOW)
+    assert rotated.ask_at == NOW + WINDOW
+    for outcome in Outcome:
+        assert judged(rotated, outcome, NOW + WINDOW - 1).previous_secret == "secret-1"
+        after = judged(rotated, outcome, NOW + WINDOW)
+        assert (after.shared_secret, after.previous_secret) == ("secret-2", None)
+
+
 def test_proving_the_same_secret_again_keeps_the_previous_one_for_no_longer() -> None:
     rotated = prove(ACTIVE, replace(CLAIM, shared_secret="secret-2"), now=NOW, window=WINDOW)
     again = prove(rotated, replace(CLAIM, shared_secret="secret-2"), now=NOW + 30, window=WINDOW)

@@ -129,3 +129,32 @@ def test_where_one_was_proven_a_waiting_claim_is_nothing_to_warn_of(
     world.forge()
     world.sweep(after=10)
     assert "none was ever proven" not in caplog.text
+
+
+def test_an_uninstall_of_what_an_operator_has_approved_is_ignored(world: World) -> None:
+    approved(world)
+    before = world.stored
+    assert world.post("/uninstalled", organization_id=world.organization_id).status_code == 200
+    world.sweep(after=2 * world.state.config.uninstall_grace)
+    assert world.stored == before
+    assert world.me() == 200
+
+
+def test_a_proof_that_another_install_overtook_leaves_its_claim_waiting(world: World) -> None:
+    world.install()
+    world.forge()
+    (claim,) = world.state.claims.of_organization(world.organization_id)
+    before = world.stored
+    assert not world.state.inquiry.install(claim, None)
+    assert (world.stored, world.waiting) == (before, 1)
+
+
+def test_one_that_is_not_bound_is_not_asked_about_each_time_it_is_needed(world: World) -> None:
+    world.install()
+    world.platform.faults.set(CONNECT_PATH, status=401, body={"error_code": "INVALID"})
+    world.clock.ahead += world.state.config.binding_ttl + 1
+    asked = world.platform.counts[CONNECT_PATH]
+    for _ in range(10):
+        assert world.stored is not None
+        assert world.state.inquiry.bound(world.stored).bound_subdomain is None
+    assert world.platform.counts[CONNECT_PATH] == asked + 2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from flask_orbro.crypto import KeyRing, key_id
 from flask_orbro.errors import ServiceUnavailable
@@ -15,6 +17,7 @@ from flask_orbro.stores.organization_cache import OrganizationCache
 from flask_orbro.stores.organizations import OrganizationStore
 from flask_orbro.stores.records import Records
 from flask_orbro.stores.rotation import PLAIN, Rotation
+from flask_orbro.stores.transactions import in_transaction
 
 from .conftest import KEYS, NOW, Database, claim, installing
 
@@ -190,6 +193,8 @@ def test_what_the_app_writes_during_a_rotation_is_not_overwritten(database: Data
 
     def read_and_change(query: Any) -> list[Any]:
         rows = read(query)
+        # Once: a later change would put right what was overwritten.
+        rotating._read = read  # type: ignore[method-assign]
         store_with(database, NEW, OLD).change("o1", installing(claim(secret="secret-2")))
         return rows
 
@@ -197,7 +202,53 @@ def test_what_the_app_writes_during_a_rotation_is_not_overwritten(database: Data
     list(rotating.run(batch=10))
     found = store_with(database, NEW).get("o1")
     assert found is not None
-    assert found.shared_secret == "secret-2"
+    assert (found.shared_secret, found.previous_secret) == ("secret-2", "secret-1")
+
+
+def test_a_secret_of_a_claim_moved_to_another_row_is_none(database: Database) -> None:
+    claims = database.claims()
+    for name in ("o1", "o2"):
+        assert claims.add(claim(name, f"secret-of-{name}", digest="same"))
+    table = database.models.claim.__table__
+    with database.engine.begin() as connection:
+        stolen = select(table.c.shared_secret).where(table.c.organization_id == "o1")
+        written = connection.execute(stolen).scalar_one()
+        moved = update(table).where(table.c.organization_id == "o2")
+        connection.execute(moved.values(shared_secret=written))
+    assert [found.shared_secret for found in claims.of_organization("o1")] == ["secret-of-o1"]
+    assert claims.of_organization("o2") == []
+
+
+def test_an_error_of_the_database_shows_no_secret(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    table = database.models.client_info.__table__
+    database.organizations.change("o1", installing(claim()))
+    twice = insert(table).values(organization_id="o1", shared_secret="a-secret-in-clear")
+    with pytest.raises(IntegrityError) as caught:
+        in_transaction(database.sessions, lambda session: session.execute(twice))
+    assert "INSERT" in str(caught.value)
+    assert "in-clear" not in str(caught.value)
+
+
+def test_what_was_read_before_a_change_does_not_outlive_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organizations = database.organizations
+    organizations.change("o1", installing(claim()))
+    cache = OrganizationCache(organizations, ttl=60)
+    row_of = organizations.row_of
+
+    def read_and_change(organization_id: str) -> Any:
+        monkeypatch.undo()
+        row = row_of(organization_id)
+        organizations.change("o1", installing(claim(secret="secret-2")))
+        return row
+
+    monkeypatch.setattr(organizations, "row_of", read_and_change)
+    assert cache.get("o1").shared_secret == "secret-1"  # type: ignore[union-attr]
+    assert cache.get("o1").shared_secret == "secret-2"  # type: ignore[union-attr]
 
 
 def test_the_ring_of_the_tests_is_the_old_key() -> None:

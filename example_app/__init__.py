@@ -7,6 +7,8 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from flask_orbro import app_erased
+
 from . import backends, health, hello, platform, posts, sessions, users, webhooks
 from .config import ConfigArgument, load_config, whole_number
 from .database import init_database, upgrade_database
@@ -33,6 +35,7 @@ def create_app(config: ConfigArgument = None, *, instance_path: str | Path | Non
     proxies = whole_number(app, "TRUSTED_PROXIES", 0, 10)
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     orbro.init_app(app)
+    app_erased.connect(webhooks.forget_changes, sender=app)
     cache.init_app(app)
     init_database(app)
     init_tokens(app)

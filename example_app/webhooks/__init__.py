@@ -1,6 +1,6 @@
 """What the platform reports."""
 
-from . import handlers as handlers
+from .handlers import forget_changes
 from .views import webhooks as namespace
 
-__all__ = ["namespace"]
+__all__ = ["forget_changes", "namespace"]

@@ -27,6 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, registry
 
+from .errors import ConfigurationError
+
 #: Identifiers are compared byte by byte on every engine.
 Identifier = String(255).with_variant(mysql.VARCHAR(255, collation="utf8mb4_bin"), "mysql", "mariadb")
 #: SQLite counts up by itself in a column of this very type alone.
@@ -170,13 +172,31 @@ def map_models(base: Any, client_info: type | None = None) -> Models:
 
     :param base: a declarative base: the user's own, or Flask-SQLAlchemy's ``db.Model``.
     :param client_info: the user's own class with :class:`ConnectAppClientInfoMixin`, already mapped.
+    :raises ConfigurationError: a class of the user's own has redefined a column and lost its uniqueness.
     """
     with _mapping:
         info = client_info or _mapped(base, ConnectAppClientInfoMixin, "ConnectAppClientInfo")
-        return Models(
+        models = Models(
             info,
             _mapped(base, ConnectAppClaimMixin, "ConnectAppClaim"),
             _mapped(base, ConnectAppDeliveryMixin, "ConnectAppDelivery"),
+        )
+    _need_unique(models.client_info, "organization_id")
+    _need_unique(models.client_info, "bound_subdomain")
+    _need_unique(models.claim, "organization_id", "digest")
+    _need_unique(models.delivery, "unique_digest")
+    return models
+
+
+def _need_unique(model: Any, *names: str) -> None:
+    """Two writers who meet end in one row for nothing but this."""
+    table = model.__table__
+    found = [item.columns for item in table.constraints if isinstance(item, UniqueConstraint)]
+    found += [index.columns for index in table.indexes if index.unique]
+    if not any({column.name for column in columns} == set(names) for columns in found):
+        raise ConfigurationError(
+            f"{model.__name__} must keep {' and '.join(names)} unique, as its mixin does: give the column "
+            "unique=True, or the table its UniqueConstraint."
         )
 
 

@@ -177,7 +177,7 @@ class OrganizationStore:
         if only is not None:
             which &= self._table.c.state == only.value
         row = session.execute(select(*self.columns).where(which).with_for_update()).first()
-        if row is None:
+        if row is None or row.organization_id != organization_id:  # as in row_of()
             return None
         # Changed since: on an engine that locks no rows.
         same = (self._table.c.id == row.id) & (self._table.c.version == row.version)
@@ -194,6 +194,8 @@ class OrganizationStore:
         query = select(*self.columns, table.c.history)
         query = query.where(same_text(table.c.organization_id, organization_id))
         row = session.execute(query.with_for_update()).first()
+        if row is not None and row.organization_id != organization_id:  # as in row_of()
+            row = None
         before = self.read(row) if row else None
         after = transition(before)
         if after is None or after == before:
@@ -213,10 +215,10 @@ class OrganizationStore:
         if why is not None:
             change = StateChange(self._clock(), before.state if before else None, after.state, why)
             values |= self._records.values_of_history(row, change)
-        if before is None:
+        if row is None or before is None:
             session.execute(insert(table).values(values))
         else:
-            same = (table.c.organization_id == organization_id) & (table.c.version == before.version)
+            same = (table.c.id == row.id) & (table.c.version == before.version)
             result: Any = session.execute(update(table).where(same).values(values))
             if result.rowcount != 1:
                 raise Conflict

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import g
 from marshmallow import ValidationError
-from sqlalchemy import case, select, update
+from sqlalchemy import case, false, or_, select, update
 from sqlalchemy.orm import MappedColumn, Session
 
 from .errors import ServiceUnavailable
@@ -63,7 +63,8 @@ class ClientInfo:
 
 
 class ClientInfoDataStore:
-    """Who installed the app. Each call reads by itself: no session is kept, or shared with anybody.
+    """Who installed the app: an app's own is ``orbro.client_info_store``; nobody else makes one. Each call
+    reads by itself: no session is kept, or shared with anybody.
 
     :meth:`add` and :meth:`delete` count with the next :meth:`commit` of the same app context, together.
     """
@@ -91,22 +92,24 @@ class ClientInfoDataStore:
         self._claim_of = claim_of
         self._asks_later = asks_later
 
-    def get_by_organization_id(self, organization_id: str) -> ClientInfo | None:
+    def get_by_organization_id(self, organization_id: str | None) -> ClientInfo | None:
         """The organization, unless it has uninstalled the app."""
-        return self._first(same_text(self._table.c.organization_id, organization_id))
+        return self._first(self._says(organization_id, "organization_id"))
 
-    def get_by_subdomain(self, subdomain: str) -> ClientInfo | None:
+    def get_by_subdomain(self, subdomain: str | None) -> ClientInfo | None:
         """The organization of a subdomain, an active one before any other; look at its ``state``."""
-        label = subdomain.lower()
-        table = self._table.c
-        return self._first(same_text(table.bound_subdomain, label) | same_text(table.subdomain, label))
+        label = subdomain and subdomain.lower()
+        return self._first(self._says(label, "bound_subdomain", "subdomain"))
 
-    def get_by_user_id(self, user_id: str) -> ClientInfo | None:
+    def get_by_user_id(self, user_id: str | None) -> ClientInfo | None:
         """An organization that a user has installed the app for, an active one before any other."""
-        return self._first(same_text(self._table.c.installed_user_id, user_id))
+        return self._first(self._says(user_id, "installed_user_id"))
 
     def get_all(self, page: int = 500) -> Iterator[ClientInfo]:
-        """Every organization that has not uninstalled the app, read ``page`` rows at a time."""
+        """Every organization that has not uninstalled the app, read ``page`` rows at a time.
+
+        :returns: an iterator, where the old SDK gave a list: ``list(store.get_all())`` has a length.
+        """
         last, table = 0, self._table
         while rows := self._rows(
             self._select.where(table.c.id > last, self._is_there).order_by(table.c.id).limit(page)
@@ -170,6 +173,12 @@ class ClientInfoDataStore:
             self._asks_later()
 
         return finish
+
+    def _says(self, value: str | None, *columns: str) -> Any:
+        """The condition that one of some columns is this; nothing is found by ``None``."""
+        if value is None:
+            return false()
+        return or_(*(same_text(self._table.c[name], value) for name in columns))
 
     def _first(self, condition: Any) -> ClientInfo | None:
         table = self._table

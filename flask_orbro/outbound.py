@@ -85,6 +85,11 @@ class Outbound:
         return self._state().client_info
 
     @property
+    def client_info_datastore(self) -> ClientInfoDataStore:
+        """:attr:`client_info_store`, by the name that the old SDK has for it."""
+        return self.client_info_store
+
+    @property
     def token_store(self) -> TokenStore:
         """The app's own tokens: ``get_token``, ``set_token(token, expires_in=seconds)``, ``delete``."""
         return self._state().platform.tokens.store

@@ -55,6 +55,15 @@ def test_an_installed_organization_is_found_by_id_subdomain_and_user(
     assert store.get_by_user_id("nobody") is None
 
 
+def test_nothing_is_found_by_none(world: World, store: ClientInfoDataStore) -> None:
+    world.install(send_subdomain=False)
+    store.add({"organization_id": "o2", "shared_secret": SECRET})
+    store.commit()
+    assert len(list(store.get_all())) >= 1
+    for look_up in (store.get_by_organization_id, store.get_by_subdomain, store.get_by_user_id):
+        assert look_up(None) is None
+
+
 @pytest.mark.parametrize("user", [{"user_id": "u1"}, {"installed_user_id": "u1"}])
 def test_what_is_added_is_there_after_the_commit_and_waits_to_be_proven(
     world: World, store: ClientInfoDataStore, user: dict[str, str]

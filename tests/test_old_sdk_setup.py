@@ -171,3 +171,14 @@ def test_what_the_old_sdk_has_kept_works_on_once_the_table_is_brought_up_to_date
     upgraded = app.test_cli_runner().invoke(commands, ["upgrade-database"])
     assert "the platform is asked about its rows" in upgraded.output
     assert app.test_client().get("/me", headers=headers).status_code == 200
+
+
+def test_who_has_installed_it_is_asked_by_the_old_name(old: tuple[Flask, OrbroConnect, Any]) -> None:
+    app, orbro, _maker = old
+    with app.app_context():
+        assert orbro.client_info_datastore is orbro.client_info_store
+        orbro.client_info_datastore.add({"organization_id": "o1", "shared_secret": "s" * 43, "user_id": "u1"})
+        orbro.client_info_datastore.commit()
+        found = orbro.client_info_datastore.get_by_user_id("u1")
+        assert found is not None
+        assert found.organization_id == "o1"

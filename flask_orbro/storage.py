@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Flask
 from sqlalchemy import create_engine, event
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .errors import ConfigurationError
 from .models import Models, base_of, map_models, own_models
@@ -27,9 +27,12 @@ def open_database(
 
     :param client_id: names our own database, where none is given.
     :param db: a Flask-SQLAlchemy object; the app makes its tables.
-    :param db_session_maker: a plain ``sessionmaker``; the app makes its tables.
+    :param db_session_maker: a ``sessionmaker``, or a ``scoped_session`` of one; the app makes its tables.
     :param client_info_model: the app's own class with ``ConnectAppClientInfoMixin``.
     """
+    if isinstance(db_session_maker, scoped_session):
+        # The session it keeps for a thread is the app's own, and may be in a transaction.
+        db_session_maker = db_session_maker.session_factory
     if db is not None and db_session_maker is not None:
         raise ConfigurationError("Give OrbroConnect either 'db' or 'db_session_maker', not both.")
     if client_info_model is not None:

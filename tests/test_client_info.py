@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import String, create_engine, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
 
 from flask_orbro import ClientInfo, ClientInfoDataStore, ConnectAppClientInfoMixin, OrbroConnect
 from flask_orbro.errors import ServiceUnavailable
@@ -281,6 +281,26 @@ class Base(DeclarativeBase):
 
 class OwnInfo(Base, ConnectAppClientInfoMixin):
     nickname: Mapped[str | None] = mapped_column(String(40))
+
+
+def test_a_scoped_session_stays_the_apps_own(make_world: MakeWorld, tmp_path: Any) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/own.sqlite")
+    scoped = scoped_session(sessionmaker(engine))
+    world = make_world(OrbroConnect(db_session_maker=scoped, client_info_model=OwnInfo))
+    Base.metadata.create_all(engine)
+    with world.app.app_context():
+        mine = scoped()
+        mine.execute(select(OwnInfo.id)).all()  # it is in a transaction
+        store = world.state.client_info
+        store.add({"organization_id": "o1", "shared_secret": SECRET})
+        store.commit()
+        assert [info.organization_id for info in store.get_all()] == ["o1"]
+        assert scoped() is mine
+        assert mine.in_transaction()
+        scoped.remove()
+    world.install()
+    assert world.me() == 200
+    engine.dispose()
 
 
 def test_columns_of_the_apps_own_model_are_attributes(make_world: MakeWorld, tmp_path: Any) -> None:

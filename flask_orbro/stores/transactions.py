@@ -29,8 +29,11 @@ LEASE = 10.0
 UNREADABLE = 60.0
 
 
-class Conflict(Exception):
-    """Another writer was first; the change is tried anew."""
+class Conflict(ServiceUnavailable):
+    """Another writer was first; the change is tried anew. Where that does not end, it is 503."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many write at once; try again.", reason="database_busy", retry_after=1)
 
 
 _WORTH_ANOTHER_TRY = (Conflict, IntegrityError, OperationalError, InterfaceError)
@@ -69,7 +72,7 @@ def in_transaction(sessions: SessionFactory, work: Callable[[Session], T], *, wi
             if not (dropped or isinstance(error, _WORTH_ANOTHER_TRY)):
                 raise
             if attempt == ATTEMPTS - 1 or time.monotonic() > latest:
-                if isinstance(error, IntegrityError):
+                if isinstance(error, (Conflict, IntegrityError)):
                     raise
                 raise _unavailable(error) from error
             time.sleep(0.005 * 2 ** min(attempt, 5))

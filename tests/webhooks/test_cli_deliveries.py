@@ -157,7 +157,9 @@ def test_a_sweep_drops_what_views_have_kept_for_long_enough(
     make_inbox_world: Callable[..., InboxWorld],
 ) -> None:
     world = make_inbox_world(
-        views={"/webhook/once": (webhook_required(deduplicate=True), dict)}, ORBRO_INBOX_MAX_AGE=3600.0
+        views={"/webhook/once": (webhook_required(deduplicate=True), dict)},
+        ORBRO_INBOX_MAX_AGE=3600.0,
+        ORBRO_WEBHOOK_DUPLICATE_WINDOW=3600.0,
     )
     world.send(path="/webhook/once")
     assert run(world, "sweep").exit_code == 0

@@ -75,7 +75,7 @@ def test_a_handler_that_holds_the_database_keeps_no_sender_waiting_for_long(
     assert holds.wait(10)
     tries: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *seen: tries.append(seen[2]))
-    assert is_problem(world.send(), 503)["code"] == "inbox_unavailable"
+    assert is_problem(world.send(), 503)["code"] == "database_unavailable"
     assert 1 < sum("INSERT INTO connect_app_delivery" in statement for statement in tries) < ATTEMPTS
     go_on.set()
     world.wait_until(lambda: world.rows[0].state is DeliveryState.DONE)

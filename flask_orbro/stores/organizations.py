@@ -6,6 +6,7 @@ the network is waited for, and none is shared between requests or threads.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -137,8 +138,11 @@ class OrganizationStore:
         self._update(organization_id, ask_at=until, version=self._table.c.version + 1)
 
     def saw(self, organization_id: str, at: float) -> None:
-        """Keep when an organization was last heard of. Nothing else of the row changes."""
-        self._update(organization_id, last_seen_at=at)
+        """Keep when an organization was last heard of. Nothing else of the row changes.
+
+        It is tried once: a request waits meanwhile.
+        """
+        self._update(organization_id, within=0, last_seen_at=at)
 
     def change(self, organization_id: str, transition: Transition) -> Organization | None:
         """Apply a pure transition in one transaction; it may be called again where another writer was first.
@@ -233,11 +237,11 @@ class OrganizationStore:
             query = query.order_by(order)
         return in_transaction(self.sessions, lambda session: list(session.execute(query)))
 
-    def _update(self, organization_id: str, **values: Any) -> None:
+    def _update(self, organization_id: str, *, within: float = math.inf, **values: Any) -> None:
         table = self._table
         statement = update(table).where(table.c.organization_id == organization_id)
         statement = statement.values(values | {"updated_time": table.c.updated_time})
-        in_transaction(self.sessions, lambda session: session.execute(statement))
+        in_transaction(self.sessions, lambda session: session.execute(statement), within=within)
 
     def _scalar(self, query: Any) -> Any:
         return in_transaction(self.sessions, lambda session: session.scalar(query))

@@ -53,7 +53,7 @@ def in_transaction(sessions: SessionFactory, work: Callable[[Session], T], *, wi
     """Do some work in a transaction, and do it again where another writer was first, or in its way, or
     where the server has dropped the connection.
 
-    :param within: seconds after which it is not begun again.
+    :param within: seconds after which it is not begun again, unless the connection was dropped.
     :raises ServiceUnavailable: where the database is out of reach, or stays busy; at once, where it was not
         brought up to date. The log says so.
     """
@@ -71,7 +71,8 @@ def in_transaction(sessions: SessionFactory, work: Callable[[Session], T], *, wi
             dropped = isinstance(error, DBAPIError) and error.connection_invalidated
             if not (dropped or isinstance(error, _WORTH_ANOTHER_TRY)):
                 raise
-            if attempt == ATTEMPTS - 1 or time.monotonic() > latest:
+            is_late = time.monotonic() > latest and not dropped
+            if attempt == ATTEMPTS - 1 or is_late:
                 if isinstance(error, (Conflict, IntegrityError)):
                     raise
                 raise _unavailable(error) from error

@@ -13,11 +13,16 @@ from flask import Flask
 from sqlalchemy.orm import sessionmaker
 
 from flask_orbro.errors import ServiceUnavailable
+from flask_orbro.models import own_models
 from flask_orbro.simulator import SimulatorServer
+from flask_orbro.stores.organizations import OrganizationStore
+from flask_orbro.stores.presence import Presence
+from flask_orbro.stores.records import Records
 from flask_orbro.stores.transactions import Conflict, in_transaction
 
 from ..conftest import bearer
 from ..world import is_problem
+from .conftest import KEYS, NOW
 from .test_outdated_database import app as app  # the same one, over another engine
 
 
@@ -84,3 +89,20 @@ def test_a_pool_without_a_free_connection_is_no_failure_of_the_app(tmp_path: Pat
         in_transaction(sessionmaker(engine), lambda session: session.execute(sa.text("select 1")))
     engine.dispose()
     assert caught.value.reason == "database_unavailable"
+
+
+def test_when_somebody_was_seen_is_written_once_and_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(time, "sleep", naps.append)
+    models = own_models()
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/busy.sqlite", connect_args={"timeout": 0.05})
+    models.client_info.metadata.create_all(engine)
+    presence = Presence(OrganizationStore(sessionmaker(engine), models, Records(KEYS)), lambda: NOW)
+    with engine.connect() as other:
+        other.exec_driver_sql("BEGIN IMMEDIATE")
+        presence.note("o1")
+    engine.dispose()
+    assert caplog.text.count("That o1 was seen could not be written") == 1
+    assert naps == []

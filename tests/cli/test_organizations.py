@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,23 @@ def with_keys(make_world: MakeWorld, tmp_path: Path) -> Iterator[MakeRing]:
     world.forge()
     yield make
     engine.dispose()
+
+
+def test_keys_are_rotated_online_in_the_order_that_the_readme_gives(with_keys: MakeRing) -> None:
+    rings = [(ENCRYPTION_KEY,), (ENCRYPTION_KEY, NEWER), (NEWER, ENCRYPTION_KEY), (NEWER,)]
+    for before, after in pairwise(rings):
+        # While one process has the next ring already, each writes and the other reads.
+        old, new = with_keys(*before), with_keys(*after)
+        for writer in (old, new):
+            writer.install(subdomain="s0")
+            for reader in (old, new):
+                found = reader.state.organizations.get(reader.platform.organization("s0").id)
+                assert found is not None
+                assert found.is_active
+        if after[0] == NEWER and len(after) > 1:
+            assert run(new, "rotate-keys").exit_code == 0
+            assert {item.is_active for item in with_keys(*after).state.organizations.all()} == {True}
+    assert {item.is_active for item in with_keys(NEWER).state.organizations.all()} == {True}
 
 
 def test_keys_are_rotated_with_progress(with_keys: MakeRing) -> None:

@@ -44,6 +44,11 @@ def approve(organization_id: str, subdomain: str | None, digest: str | None) -> 
     if subdomain is not None and (subdomain := subdomain_label(subdomain)) is None:
         raise click.ClickException("--subdomain must be a single DNS label, such as acme.")
     claim = _one_claim(state.lifecycle.waiting(organization_id), digest)
+    stored = state.organizations.get(organization_id)
+    if not (subdomain or claim.subdomain or (stored and stored.subdomain)):
+        raise click.ClickException(
+            "This install names no subdomain, and no user gets in without: give --subdomain."
+        )
     after = state.lifecycle.approve(claim, subdomain=subdomain)
     _echo(after)
 

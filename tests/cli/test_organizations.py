@@ -69,6 +69,17 @@ def test_many_organizations_are_listed_as_they_are_read(world: World) -> None:
     assert len(run(world, "organizations").output.splitlines()) == len(ids)
 
 
+def test_an_install_without_a_subdomain_is_approved_with_one_alone(world: World) -> None:
+    world.install(send_subdomain=False)
+    refused = run(world, "organizations", "approve", world.organization_id)
+    assert refused.exit_code == 1
+    assert "give --subdomain" in refused.output
+    assert (world.stored, world.waiting, world.me()) == (None, 1, 401)
+    approved = run(world, "organizations", "approve", world.organization_id, "--subdomain", "acme")
+    assert approved.output == f"{world.organization_id} is active.\n"
+    assert (world.waiting, world.me()) == (0, 200)
+
+
 MakeRing = Callable[..., World]
 
 

@@ -24,9 +24,11 @@ def open_key_ring(config: Config, instance_path: str | Path) -> KeyRing:
 
     :raises ConfigurationError: where keys are missing outside of ``dev``, or the file is of no use.
     """
-    if config.encryption_keys:
-        return KeyRing(config.encryption_keys)
     folder = Path(instance_path)
+    if config.encryption_keys:
+        ring = KeyRing(config.encryption_keys)
+        _tell_of_a_key_left_behind(folder / KEY_FILE, ring)
+        return ring
     if config.env != "dev":
         raise ConfigurationError(
             "ORBRO_ENCRYPTION_KEYS is missing: outside 'dev', no secret is kept without a key of your own. "
@@ -45,6 +47,22 @@ def open_key_ring(config: Config, instance_path: str | Path) -> KeyRing:
         raise ConfigurationError(f"{path} holds no keys as ORBRO_ENCRYPTION_KEYS takes them.") from None
     logger.warning("ORBRO_ENCRYPTION_KEYS is not set: secrets are encrypted with the key in %s.", path)
     return KeyRing(key)
+
+
+def _tell_of_a_key_left_behind(path: Path, ring: KeyRing) -> None:
+    """What was encrypted before the setting was made needs the key of the file still."""
+    try:
+        missing = path.is_file() and not set(KeyRing(checks.keys(path.read_text().strip())).ids) <= set(
+            ring.ids
+        )
+    except (OSError, ValueError):
+        return
+    if missing:
+        logger.warning(
+            "%s holds a key that ORBRO_ENCRYPTION_KEYS lacks: what it has encrypted cannot be read. "
+            "Add it as the last, or remove the file.",
+            path,
+        )
 
 
 def _key_of(path: Path) -> tuple[bytes, ...]:

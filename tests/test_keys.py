@@ -100,6 +100,29 @@ def test_the_file_may_hold_several_keys(make_app: MakeApp) -> None:
     get_state(again).close()
 
 
+def test_a_key_that_the_setting_lacks_is_told_of_by_its_file(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(ORBRO_ENCRYPTION_KEYS=None)
+    path = Path(app.instance_path) / KEY_FILE
+    made = path.read_text().strip()
+
+    def start_again(*keys: str) -> str:
+        caplog.clear()
+        again = Flask("again", instance_path=app.instance_path, root_path=app.root_path)
+        again.config.update(app.config | {"ORBRO_ENCRYPTION_KEYS": list(keys)})
+        OrbroConnect(again)
+        get_state(again).close()
+        return caplog.text
+
+    said = start_again(NEW)
+    assert f"{path} holds a key that ORBRO_ENCRYPTION_KEYS lacks" in said
+    assert made not in said
+    assert KEY_FILE not in start_again(NEW, made)
+    path.unlink()
+    assert KEY_FILE not in start_again(NEW)
+
+
 def test_processes_that_start_at_once_have_one_key(tmp_path: Path) -> None:
     (tmp_path / "connect.json").write_text('{"id": "a", "name": "a", "baseUrl": "http://a"}')
     code = (

@@ -20,7 +20,9 @@ from flask_orbro.state import get_state
 
 from .conftest import CLIENT_ID, CLIENT_SECRET, bearer
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language: str) -> list[str]:
@@ -53,7 +55,21 @@ def test_every_command_is_in_the_table(command: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("name", public.__all__)
 def test_every_public_name_is_told_of(name: str) -> None:
-    assert re.search(rf"\b{name}\b", README.read_text())
+    assert any(re.search(rf"\b{name}\b", page.read_text()) for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_what_is_there(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        other = page.parent / target if target else page
+        assert other.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)", other.read_text(), re.MULTILINE)
+            assert anchor in [re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    assert all(f"docs/{page.name}" in README.read_text() for page in PAGES[1:])
 
 
 def test_the_connections_are_defined_as_shown() -> None:

@@ -42,12 +42,16 @@ CLIENT_SECRET = "client-secret-of-the-tests-0123456789"
 ENCRYPTION_KEY = new_key()
 
 
+#: What takes longest begins first, so that no worker is left alone with it in the end.
+LONG = {"test_celery.py", "test_kill.py", "test_install_storm.py", "test_lifecycle_stateful.py"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with browser tests come last: from the first on an event loop runs in this thread, and no async
     view can.
     """
     with_browser = {item.path for item in items if "page" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: item.path in with_browser)
+    items.sort(key=lambda item: (item.path in with_browser, item.path.name not in LONG))
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ UNREADABLE = 60.0
 class Conflict(ServiceUnavailable):
     """Another writer was first; the change is tried anew. Where that does not end, it is 503."""
 
-    def __init__(self) -> None:
-        super().__init__("Too many write at once; try again.", reason="database_busy", retry_after=1)
+    def __init__(self, detail: str = "Too many write at once; try again.") -> None:
+        super().__init__(detail, reason="database_unavailable", retry_after=1)
 
 
 _WORTH_ANOTHER_TRY = (Conflict, IntegrityError, OperationalError, InterfaceError)

@@ -27,7 +27,7 @@ from flask_orbro.errors import InvalidRequest
 
 from ..peers import Oidc
 
-README = Path(__file__).parent.parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent / "docs" / "connections.md"
 
 
 class Ehr:

@@ -207,6 +207,9 @@ class Life(RuleBasedStateMachine):
                 assert (found.is_active, found.shared_secret) == (True, truth.secret)
                 assert self.house.takes_webhook(truth.id, secret)
                 assert self.house.lets_in(truth, truth.subdomain) == truth.id
+            elif found is not None and found.state is State.UNINSTALLED:
+                # It has moved and nobody said where to; refused where it was, it has to be installed anew.
+                self.sent[truth.id] = ("", named)
 
     # What must hold.
 

@@ -50,7 +50,7 @@ def run(options: Options) -> str:
     load = Load(connections=options.connections, cores=cores.load, tool=options.driver)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="orbro-benchmark-")))
-        peer_python = make_environment((options.venv or folder / "peer").absolute(), progress)
+        peer_python = make_environment((options.venv or folder / "venv").absolute(), progress)
         children = stack.enter_context(Children(folder))
         site = _Site(folder, children, cores, options.threads, peer_python)
         stack.callback(site.platform.close)

@@ -35,8 +35,8 @@ def run(options: Options) -> str:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="orbro-inline-")))
         kept = (options.venv or folder).absolute()
-        peer_python = make_environment(kept / "peer", progress)
-        slack_python = make_environment(kept / "slack", progress, REQUIREMENTS)
+        peer_python = make_environment(kept / "peer-venv", progress)
+        slack_python = make_environment(kept / "slack-venv", progress, REQUIREMENTS)
         children = stack.enter_context(Children(folder))
         site = _Site(folder, children, cores, options.threads)
         ours, peer, slack = site.ours(), site.peer(peer_python), site.slack(slack_python)

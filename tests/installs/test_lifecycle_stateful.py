@@ -196,6 +196,8 @@ class Life(RuleBasedStateMachine):
             self.house.inquiry.sweep()
         for truth in self.truths:
             found = self.house.organizations.get(truth.id)
+            if found is not None:
+                self._what_is_erased_was_refused_twice_after_an_uninstall(truth, found)
             if truth.secret is None:
                 assert truth.id in self.sent or found is None or found.state is not State.SUSPENDED
                 assert not self.house.takes_webhook(truth.id, FORGED[0])
@@ -207,9 +209,6 @@ class Life(RuleBasedStateMachine):
                 assert (found.is_active, found.shared_secret) == (True, truth.secret)
                 assert self.house.takes_webhook(truth.id, secret)
                 assert self.house.lets_in(truth, truth.subdomain) == truth.id
-            elif found is not None and found.state is State.UNINSTALLED:
-                # It has moved and nobody said where to; refused where it was, it has to be installed anew.
-                self.sent[truth.id] = ("", named)
 
     # What must hold.
 
@@ -248,6 +247,8 @@ class Life(RuleBasedStateMachine):
             return
         if found.state is State.UNINSTALLED:
             self._was_rightly_erased(truth, before.shared_secret)
+            if self.sent.get(truth.id, ("",))[0] == before.shared_secret:
+                self.sent[truth.id] = ("", None)  # the platform would have to say it anew
         self.replaced[truth.id, before.shared_secret] = self.clock()
 
     def _was_rightly_erased(self, truth: Truth, secret: str) -> None:

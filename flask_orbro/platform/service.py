@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import httpx2
 
@@ -109,12 +110,17 @@ class Platform:
         return found[0].organization_id
 
     def _for(self, organization_id: str) -> _Made:
-        origin = self._origin_of(self._usable(organization_id))
+        usable = self._usable(organization_id)
+        subdomain, row = usable.bound_subdomain, self._settled_row(organization_id)
+        just_read = iter((usable,))
 
         def organization() -> Organization:
-            # For each call: a client that is kept must not outlive the trust in its organization.
-            found = self._usable(organization_id)
-            if self._origin_of(found) != origin:
+            # For each call: a client that is kept must not outlive the trust in its organization. Only the
+            # first takes what has just been read, unless it has changed.
+            found = next(just_read, None)
+            if found is None or row is None or self._settled_row(organization_id) is not row:
+                found = self._usable(organization_id)
+            if found.bound_subdomain != subdomain:
                 raise NotAllowed(
                     "This organization has another subdomain by now; make its client anew.",
                     reason="subdomain_changed",
@@ -124,9 +130,9 @@ class Platform:
         auth = TokenAuth(
             lambda: self.tokens.get(organization()),
             lambda refused, response: self._renewed(organization, refused, response),
-            at_hand=lambda: not self.tokens.shared and self._is_at_hand(organization_id),
+            at_hand=lambda: not self.tokens.shared and self._settled_row(organization_id) is not None,
         )
-        return self._calling, origin, organization_id, auth
+        return self._calling, self._origin_of(usable), organization_id, auth
 
     def _origin_of(self, organization: Organization) -> str:
         return organization_origin(
@@ -162,10 +168,10 @@ class Platform:
             raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
         return organization
 
-    def _is_at_hand(self, organization_id: str) -> bool:
-        """Whether an organization need neither be read nor asked about."""
+    def _settled_row(self, organization_id: str) -> Any:
+        """An organization as it is written, where it need neither be read nor asked about; else ``None``."""
         row = self._organization_cache.row(organization_id)
-        return row is not None and self._inquiry.is_settled(row)
+        return row if row is not None and self._inquiry.is_settled(row) else None
 
     def _renewed(
         self, find: Callable[[], Organization], refused: str, response: httpx2.Response

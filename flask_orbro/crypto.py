@@ -105,10 +105,6 @@ class KeyRing:
         except (InvalidTag, ValueError):
             raise Unreadable("it was written for another row, or altered") from None
 
-    def is_current(self, written: str) -> bool:
-        """Whether the newest key has written a value."""
-        return written.startswith(f"{MARK}{self._newest}:")
-
 
 def key_id(key: bytes) -> str:
     """What a key is called in the values it has written: it tells nothing of the key."""

@@ -35,10 +35,6 @@ class ServerClock:
         """The platform's time, in seconds since the epoch."""
         return self._clock() + self.skew
 
-    def local(self) -> float:
-        """Our own time, in seconds since the epoch."""
-        return self._clock()
-
     def observe(self, headers: Mapping[str, str], times: Times | None = None) -> None:
         """Learn from an answer's ``Date``; one that cannot be read, or is kept by a cache, tells nothing.
 

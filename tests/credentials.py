@@ -10,7 +10,7 @@ import jwt
 
 from flask_orbro.simulator import Platform
 
-from .test_protocol_webhook_tokens import signed
+from .test_webhook_token import signed
 
 USER, CONNECT, OPEN_API, WEBHOOK = KINDS = ("user", "connect", "open_api", "webhook")
 #: What an app signs its own log-ins with; long enough for every algorithm that a token may name.

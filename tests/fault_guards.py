@@ -103,15 +103,15 @@ FAULTS = [
     ),
     Later(
         "fault 12: a webhook token has an end",
-        "protocol.py",
-        "        if rules.require_exp:\n",
-        "        if False:\n",
+        "webhook_token.py",
+        "            if rules.require_exp:\n",
+        "            if False:\n",
     ),
     Later(
         "fault 12: a webhook token ends soon",
-        "protocol.py",
-        "    elif expires > now + rules.max_life + rules.leeway:\n",
-        "    elif False:\n",
+        "webhook_token.py",
+        "        elif expires > now + rules.max_life + rules.leeway:\n",
+        "        elif False:\n",
     ),
     Later(
         "fault 13: what is no answer of the platform's refuses nobody",

@@ -15,8 +15,8 @@ ROOT = Path(flask_orbro.__file__).parent
 
 #: Imports point downward, or sideways without a circle. A new module says here where it lives.
 FLOORS: dict[int, str] = {
-    0: "checks problem errors protocol verdicts schedule installation history descriptor schemas signals"
-    " identity",
+    0: "checks problem errors protocol webhook_token verdicts schedule installation history descriptor"
+    " schemas signals identity",
     1: "config settings crypto keys models migrations storage stores http logs metrics own_tokens",
     2: "installs authenticator webhooks platform connections sweeper",
     3: "state assembly announce handling relaxations context judging decorators api cli client_info"

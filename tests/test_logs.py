@@ -17,7 +17,7 @@ from flask_orbro.logs import REDACTED, get_logger, redact
 from flask_orbro.simulator import SimulatorServer
 
 from .conftest import CLIENT_ID, CLIENT_SECRET, bearer
-from .test_protocol_webhook_tokens import signed
+from .test_webhook_token import signed
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 

@@ -9,11 +9,14 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jwt.algorithms import HMACAlgorithm
 
 from flask_orbro import protocol
 from flask_orbro.protocol import (
+    MIN_SECRET,
     TokenError,
     bearer_token,
+    is_usable_secret,
     mint_app_token,
     named_expiry,
     organization_origin,
@@ -223,3 +226,15 @@ def test_an_expiry_that_cannot_be_read_is_no_missing_one() -> None:
         payload = base64.urlsafe_b64encode(unreadable).decode().rstrip("=")
         with pytest.raises(TokenError):
             named_expiry(f"{header}.{payload}.{signature}")
+
+
+@given(st.text(string.ascii_letters + string.digits + "_+/=.~-", min_size=20, max_size=80))
+def test_a_secret_is_usable_where_the_jwt_library_would_take_it(secret: str) -> None:
+    """Most are told apart by their letters alone, which is to change nothing."""
+    for value in (secret, "0" + secret, "ssh-rsa" + secret, "ecdsa-sha2-nistp256" + secret, f'"{secret}"'):
+        try:
+            HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(value)
+            takes = True
+        except jwt.InvalidKeyError:
+            takes = False
+        assert is_usable_secret(value) is (takes and len(value) >= MIN_SECRET)

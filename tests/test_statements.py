@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from .conftest import bearer
 from .lifecycle_world import MakeWorld, World, make_world_fixture  # noqa: F401
-from .test_protocol_webhook_tokens import signed
+from .test_webhook_token import signed
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def read_json(max_bytes: int) -> Any:
     if not body:
         raise InvalidRequest("There is no body; send a JSON object.", reason="body_missing")
     try:
-        return json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+        return _json.decode(body.decode(json.detect_encoding(body)))
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not valid JSON.", reason="json_malformed") from None
 
@@ -78,3 +78,6 @@ def _finite(written: str) -> float:
     if math.isinf(value):
         raise ValueError(written)
     return value
+
+
+_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)

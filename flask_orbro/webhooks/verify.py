@@ -9,19 +9,12 @@ from ..errors import NotAllowed, NotAuthenticated, ServiceUnavailable, refusals_
 from ..identity import Presented
 from ..installation import Organization, State
 from ..installs.inquiry import Inquiry
-from ..protocol import (
-    UNSIGNED,
-    TokenError,
-    WebhookRules,
-    WebhookSubject,
-    peek_claims,
-    verify_webhook_token,
-    webhook_subject,
-)
+from ..protocol import TokenError
 from ..stores.claims import ClaimStore
 from ..stores.organization_cache import OrganizationCache
 from ..stores.organizations import OrganizationStore
 from ..verdicts import Outcome
+from ..webhook_token import WebhookRules, WebhookSubject, WebhookToken, read_webhook_token
 
 
 class WebhookVerifier:
@@ -55,9 +48,9 @@ class WebhookVerifier:
         :raises NotAuthenticated: the token is not one of the platform's for an active organization.
         :raises ServiceUnavailable: a waiting claim signed it, and the platform could not be asked.
         """
-        token = presented.token
         try:
-            subject = webhook_subject(peek_claims(token))
+            token = read_webhook_token(presented.token)
+            subject = token.subject
             organization = self._verify(token, subject)
         except TokenError as error:
             raise _refusal(error) from error
@@ -66,7 +59,7 @@ class WebhookVerifier:
                 raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
         return organization, subject.user_id or organization.installed_user_id
 
-    def _verify(self, token: str, subject: WebhookSubject) -> Organization:
+    def _verify(self, token: WebhookToken, subject: WebhookSubject) -> Organization:
         # The unverified subject only chooses the secret; what is verified is this very token.
         now = self._clock()
         if subject.organization_id is None:
@@ -85,15 +78,15 @@ class WebhookVerifier:
                 return organization
         return self._verify_with_claims(token, subject.organization_id, now)
 
-    def _signed_for(self, token: str, organization: Organization, now: float) -> bool:
+    def _signed_for(self, token: WebhookToken, organization: Organization, now: float) -> bool:
         with refusals_of(organization.organization_id):
             return any(self._signed(token, secret, now) for secret in organization.webhook_secrets(now))
 
-    def _signed_unproven(self, token: str, organization: Organization, now: float) -> bool:
+    def _signed_unproven(self, token: WebhookToken, organization: Organization, now: float) -> bool:
         secret = organization.shared_secret if organization.state is State.PENDING else None
         return secret is not None and self._signed(token, secret, now)
 
-    def _verify_with_claims(self, token: str, organization_id: str, now: float) -> Organization:
+    def _verify_with_claims(self, token: WebhookToken, organization_id: str, now: float) -> Organization:
         """A claim that signed this token is needed now: ask about it, and believe only the answer."""
         waiting = self._claims.of_organization(organization_id)
         outcome = self._inquiry.reconsider(
@@ -111,15 +104,13 @@ class WebhookVerifier:
             )
         raise TokenError("no_secret")
 
-    def _signed(self, token: str, secret: str, now: float) -> bool:
+    def _signed(self, token: WebhookToken, secret: str, now: float) -> bool:
+        if not token.is_signed_with(secret):
+            return False
         try:
-            verify_webhook_token(token, secret, now=now, rules=self._rules)
+            token.check(now=now, rules=self._rules)
         except TokenError as error:
-            if error.reason == "signature":
-                return False
-            if error.reason in UNSIGNED:
-                raise
-            raise _refusal(error) from error  # of a token that this secret has signed
+            raise _refusal(error) from error
         return True
 
 

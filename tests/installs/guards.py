@@ -194,17 +194,17 @@ GUARDS = [
     ),
     Guard(
         "a webhook's header changes nothing of how its token is read",
-        "protocol.py",
+        "webhook_token.py",
         'return "malformed" if {"crit", "b64"} & set(said) else None',
         "return None",
-        test="tests/test_protocol_webhook_tokens.py",
+        test="tests/test_webhook_token.py",
     ),
     Guard(
         "a webhook names the one algorithm that it is judged by",
-        "protocol.py",
+        "webhook_token.py",
         'if said.get("alg") != "HS256":',
         "if False:",
-        test="tests/test_protocol_webhook_tokens.py",
+        test="tests/test_webhook_token.py",
     ),
     Guard(
         "the fields of an audit record are redacted",

@@ -21,7 +21,7 @@ from flask_orbro.schedule import NEEDED_GAP
 
 from ..conftest import bearer
 from ..lifecycle_world import MakeWorld, World, make_world_fixture, world_fixture  # noqa: F401
-from ..test_protocol_webhook_tokens import signed
+from ..test_webhook_token import signed
 
 
 def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:

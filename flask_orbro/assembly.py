@@ -96,6 +96,8 @@ def assemble(
             tokens.store.delete(organization.organization_id)
         return announce(app, signal, organization=organization.info)
 
+    # What is kept is let go after twice that, and no secret is held for longer than its window.
+    ttl = min(config.organization_ttl, config.previous_secret_window / 2)
     stores: dict[str, Any] = {"organizations": organizations, "claims": claims}
     told = stores | {"config": config, "clock": clock, "announce": tell, "asks_later": wake}
     inquiry = Inquiry(**told, prover=Prover(config, http, platform_clock, metrics))
@@ -122,7 +124,7 @@ def assemble(
     shared: dict[str, Any] = {
         **stores,
         "config": config,
-        "organization_cache": OrganizationCache(organizations, ttl=config.organization_ttl),
+        "organization_cache": OrganizationCache(organizations, ttl=ttl),
         "inquiry": inquiry,
     }
     verdicts = VerdictStore(

@@ -111,7 +111,10 @@ class Config:
         60.0, number(0, 3600), "How long a rotated secret stays good for webhooks.", unit="s"
     )
     organization_ttl: float = _setting(
-        2.0, number(0, 60), "How long a change may take to be seen by other processes.", unit="s"
+        2.0,
+        number(0, 60),
+        "How long a change may take to be seen by other processes; at most half of the window.",
+        unit="s",
     )
     binding_ttl: float = _setting(
         3600.0, number(1, 86_400), "How long an organization's subdomain stays proven.", unit="s"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from blinker import NamedSignal
 
@@ -206,17 +205,14 @@ class Inquiry:
             )
         return organization
 
-    def is_settled(self, row: Any) -> bool:
-        """Whether :meth:`bound` asks nobody about an active organization now, nor for a second yet.
-
-        :param row: the organization, as it is or as it is written.
-        """
-        if row.state != State.ACTIVE:
+    def is_settled(self, organization: Organization) -> bool:
+        """Whether :meth:`bound` asks nobody about an active organization now, nor for a second yet."""
+        if organization.state is not State.ACTIVE:
             return False
-        if row.approved or self._config.install_proof == "none":
+        if organization.approved or self._config.install_proof == "none":
             return True
-        return row.bound_subdomain is not None and (
-            self._clock() + 1 < row.binding_proven_at + self._config.binding_ttl
+        return organization.bound_subdomain is not None and (
+            self._clock() + 1 < organization.binding_proven_at + self._config.binding_ttl
         )
 
     def sweep(self) -> float | None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 from cachetools import TTLCache
 
 from ..errors import ServiceUnavailable
+from ..http.forks import anew_after_fork
 from ..installation import Organization, State
 from .organizations import OrganizationStore
 
 #: Organizations kept; beyond that the least recently used goes.
 ENTRIES = 10_000
+_Find = Callable[[str], Organization | None]
 
 
 class OrganizationCache:
     """Reads through to the store and keeps what it finds, never that it found nothing.
 
-    What is kept is the row as it is written: a secret is decrypted for each use, and kept nowhere.
-    A change in this process is seen at once, one in another process after ``ttl`` seconds at most.
+    A change in this process is seen at once, one in another process after ``ttl`` seconds at most. Secrets
+    are kept decrypted, so what has expired is let go though nobody asks: after twice that at most.
 
     :param ttl: seconds; 0 keeps nothing.
     :param timer: a clock in seconds that never steps back.
@@ -35,28 +37,35 @@ class OrganizationCache:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._ttl = ttl
+        self._found: TTLCache[tuple[str, str], Organization] = TTLCache(ENTRIES, ttl, timer)
+        anew_after_fork(self)
+        store.on_change(self._clear)
+
+    def start_anew(self) -> None:
+        """Forget what was found, and who was to let it go: a forked child does not have that thread."""
         self._lock = threading.Lock()
         self._generation = 0
-        self._found: TTLCache[tuple[str, str], Any] = TTLCache(ENTRIES, ttl, timer)
-        store.on_change(self._clear)
+        self._is_let_go = False
+        self._found.clear()
 
     def get(self, organization_id: str) -> Organization | None:
         """As :meth:`OrganizationStore.get`.
 
         :raises ServiceUnavailable: where its secret cannot be read.
         """
-        return self._through(("id", organization_id), self._store.row_of)
+        return self._through(("id", organization_id), self._store.get)
 
     def bound_to(self, subdomain: str) -> Organization | None:
         """As :meth:`OrganizationStore.bound_to`.
 
         :raises ServiceUnavailable: where its secret cannot be read.
         """
-        found = self._through(("subdomain", subdomain), self._store.row_bound_to)
+        found = self._through(("subdomain", subdomain), self._store.holder_of)
         return found if found is not None and found.is_active else None
 
-    def row(self, organization_id: str) -> Any:
-        """The organization as it is written, or ``None`` where it would have to be read."""
+    def known(self, organization_id: str) -> Organization | None:
+        """The organization, or ``None`` where it would have to be read; the same object until it is."""
         with self._lock:
             return self._found.get(("id", organization_id))
 
@@ -66,19 +75,19 @@ class OrganizationCache:
             self._generation += 1
             self._found.pop(("id", organization_id), None)
 
-    def _through(self, key: tuple[str, str], find: Callable[[str], Any]) -> Organization | None:
+    def _through(self, key: tuple[str, str], find: _Find) -> Organization | None:
         with self._lock:
-            row = self._found.get(key)
+            organization = self._found.get(key)
             generation = self._generation
-        if row is None:
-            row = find(key[1])
-            if row is None:
+        if organization is None:
+            organization = find(key[1])
+            if organization is None:
                 return None
             with self._lock:
                 # What was read before a change must not outlive it.
                 if generation == self._generation:
-                    self._found[key] = row
-        organization = self._store.read(row)
+                    self._found[key] = organization
+                    self._see_it_go()
         if organization.state is State.ACTIVE and organization.shared_secret is None:
             raise ServiceUnavailable(
                 "The secret of this organization cannot be read here.",
@@ -86,6 +95,20 @@ class OrganizationCache:
                 retry_after=60,
             )
         return organization
+
+    def _see_it_go(self) -> None:
+        if not self._is_let_go and self._found:
+            timer = threading.Timer(self._ttl, self._let_go)
+            timer.daemon = True
+            with suppress(RuntimeError):  # none can be started any more: the process ends
+                timer.start()
+                self._is_let_go = True
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._found.expire()
+            self._is_let_go = False
+            self._see_it_go()
 
     def _clear(self) -> None:
         with self._lock:

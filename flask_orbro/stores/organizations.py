@@ -55,28 +55,19 @@ class OrganizationStore:
 
     def get(self, organization_id: str) -> Organization | None:
         """The organization in whatever state, or ``None``. One statement."""
-        row = self.row_of(organization_id)
-        return None if row is None else self.read(row)
+        found = self._select(same_text(self._table.c.organization_id, organization_id), limit=1)
+        # An engine that folds case would answer with a neighbour.
+        return next((item for item in found if item.organization_id == organization_id), None)
 
     def bound_to(self, subdomain: str) -> Organization | None:
         """The organization whose proven subdomain this is. One statement."""
-        row = self.row_bound_to(subdomain)
-        found = None if row is None else self.read(row)
+        found = self.holder_of(subdomain)
         return found if found is not None and found.is_active else None
 
-    def row_of(self, organization_id: str) -> Any:
-        """The organization as it is written, its secrets encrypted, or ``None``."""
-        rows = self._rows(same_text(self._table.c.organization_id, organization_id), limit=1)
-        # An engine that folds case would answer with a neighbour.
-        return next((row for row in rows if row.organization_id == organization_id), None)
-
-    def row_bound_to(self, subdomain: str) -> Any:
-        """The organization that a subdomain is bound to as it is written, or ``None``."""
-        return next(iter(self._rows(same_text(self._table.c.bound_subdomain, subdomain), limit=1)), None)
-
-    def read(self, row: Any) -> Organization:
-        """The organization that a row tells of."""
-        return self._records.organization(row)
+    def holder_of(self, subdomain: str) -> Organization | None:
+        """As :meth:`bound_to`, though its secret cannot be read."""
+        found = self._select(same_text(self._table.c.bound_subdomain, subdomain), limit=1)
+        return next(iter(found), None)
 
     def named(self, subdomain: str) -> list[Organization]:
         """Organizations that had this subdomain when last proven, bound or not."""
@@ -118,7 +109,7 @@ class OrganizationStore:
         last = 0
         while rows := self._rows(self._table.c.id > last, limit=page, order=self._table.c.id):
             last = rows[-1].id
-            yield from map(self.read, rows)
+            yield from map(self._records.organization, rows)
 
     def tombstones(self, before: float, limit: int = 100) -> list[Organization]:
         """Organizations uninstalled before a moment, longest ago first, for whom no install waits."""
@@ -181,14 +172,14 @@ class OrganizationStore:
         if only is not None:
             which &= self._table.c.state == only.value
         row = session.execute(select(*self.columns).where(which).with_for_update()).first()
-        if row is None or row.organization_id != organization_id:  # as in row_of()
+        if row is None or row.organization_id != organization_id:  # as in get()
             return None
         # Changed since: on an engine that locks no rows.
         same = (self._table.c.id == row.id) & (self._table.c.version == row.version)
         result: Any = session.execute(delete(self._table).where(same))
         if result.rowcount != 1:
             raise Conflict
-        return self.read(row)
+        return self._records.organization(row)
 
     def change_in(
         self, session: Session, organization_id: str, transition: Transition
@@ -198,9 +189,9 @@ class OrganizationStore:
         query = select(*self.columns, table.c.history)
         query = query.where(same_text(table.c.organization_id, organization_id))
         row = session.execute(query.with_for_update()).first()
-        if row is not None and row.organization_id != organization_id:  # as in row_of()
+        if row is not None and row.organization_id != organization_id:  # as in get()
             row = None
-        before = self.read(row) if row else None
+        before = self._records.organization(row) if row else None
         after = transition(before)
         if after is None or after == before:
             return before
@@ -229,7 +220,7 @@ class OrganizationStore:
         return after
 
     def _select(self, condition: Any, *, limit: int, order: Any = None) -> list[Organization]:
-        return [self.read(row) for row in self._rows(condition, limit=limit, order=order)]
+        return [self._records.organization(row) for row in self._rows(condition, limit=limit, order=order)]
 
     def _rows(self, condition: Any, *, limit: int, order: Any = None) -> list[Any]:
         query = select(*self.columns).where(condition).limit(limit)

@@ -83,14 +83,13 @@ def get_state(app: Flask | None = None) -> OrbroState:
 
     :raises NotInitializedError: where ``init_app`` was not called for it.
     """
-    if app is None:
-        if not current_app:
-            raise NotInitializedError(
-                "Flask-Orbro works inside an app context. Use 'with app.app_context():', name the app where "
-                "the call takes one, or use 'orbro.for_app(app)'."
-            )
-        app = current_app
-    state = app.extensions.get(EXTENSION)
+    try:
+        state = (app or current_app).extensions.get(EXTENSION)
+    except RuntimeError:
+        raise NotInitializedError(
+            "Flask-Orbro works inside an app context. Use 'with app.app_context():', name the app where "
+            "the call takes one, or use 'orbro.for_app(app)'."
+        ) from None
     if not isinstance(state, OrbroState):
         raise NotInitializedError(
             "Flask-Orbro is not initialised for this app. Did you forget to call 'init_app'?"

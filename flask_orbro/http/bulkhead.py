@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .forks import anew_after_fork
 
@@ -26,18 +24,21 @@ class Bulkhead:
         self._lock = threading.Lock()
         self._under_way: Counter[str] = Counter()
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """:raises Full: at once, for waiting would take a thread too."""
-        under_way = self._under_way  # the one that it ends in as well, where it forks
+    def enter(self, name: str) -> Counter[str]:
+        """Begin a call.
+
+        :returns: where it is counted, for :meth:`leave`: another place than that of a forked child.
+        :raises Full: at once, for waiting would take a thread too.
+        """
         with self._lock:
-            if under_way[name] >= self._most:
+            if self._under_way[name] >= self._most:
                 raise Full
-            under_way[name] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                under_way[name] -= 1
-                if not under_way[name]:
-                    del under_way[name]
+            self._under_way[name] += 1
+            return self._under_way
+
+    def leave(self, name: str, counted: Counter[str]) -> None:
+        """End a call."""
+        with self._lock:
+            counted[name] -= 1
+            if not counted[name]:
+                del counted[name]

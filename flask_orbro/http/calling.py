@@ -17,7 +17,7 @@ from ..errors import ProblemError
 from ..logs import get_logger
 from .bulkhead import Bulkhead, Full
 from .event_loop import CarriedStream, LoopThread, run_in
-from .network import deadline, patience, seconds_left
+from .network import deadline, in_time, seconds_left
 from .outgoing import make_request, path_url
 from .pool import HttpPool
 from .reasons import why
@@ -132,7 +132,8 @@ class Client(Generic[T, R]):
     @contextmanager
     def _watched(self, call: Call) -> Iterator[Callable[[httpx2.Response], T]]:
         """Count a call, bound the number of them, and type what goes wrong."""
-        method = call.request.method
+        method, tenant = call.request.method, self._tenant
+        bulkhead, counted = self._calling.bulkhead, None
         began, outcome = time.monotonic(), "failed"
 
         def answered(response: httpx2.Response) -> T:
@@ -141,8 +142,8 @@ class Client(Generic[T, R]):
             return self._answer(response)
 
         try:
-            with self._calling.bulkhead(self._tenant):
-                yield answered
+            counted = bulkhead.enter(tenant)
+            yield answered
         except Full:
             outcome = "full"
             raise self._unavailable("Too many calls are under way.") from None
@@ -161,6 +162,8 @@ class Client(Generic[T, R]):
             said = "Its token has not come in time." if late else f"There is no answer: {why(error)}."
             raise self._unavailable(said) from error
         finally:
+            if counted is not None:
+                bulkhead.leave(tenant, counted)
             self._calling.count(method, outcome, time.monotonic() - began)
 
 
@@ -179,7 +182,7 @@ class SyncClient(Client[T, T]):
         :raises ValueError: where the call cannot be sent as it is.
         """
         call = self._prepare(method, path, options)
-        with self._watched(call) as answered, self._in_time():
+        with self._watched(call) as answered, in_time(self._calling.retries.budget):
             return answered(send_again(call.policy, partial(self._exchange, call)))
 
     @contextmanager
@@ -191,7 +194,7 @@ class SyncClient(Client[T, T]):
         """
         call = self._prepare(method, path, options)
         with self._watched(call) as answered:
-            with self._in_time():
+            with in_time(self._calling.retries.budget):
                 response = self._exchange(call, stream=True)
             try:
                 yield answered(response)
@@ -203,11 +206,6 @@ class SyncClient(Client[T, T]):
         if call.is_asynchronous:
             raise TypeError("An asynchronous stream is for an async client to send.")
         return call
-
-    @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        with deadline(self._calling.retries.budget), patience(seconds_left()):
-            yield
 
     def _exchange(self, call: Call, *, stream: bool = False) -> httpx2.Response:
         client = self._calling.http.client

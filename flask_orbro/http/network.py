@@ -87,6 +87,21 @@ def patience(seconds: float, keep_waiting: Callable[[], bool] = lambda: True) ->
         _patience.reset(token)
 
 
+@contextmanager
+def in_time(seconds: float) -> Iterator[None]:
+    """A :func:`deadline` with the :func:`patience` to keep it, for calls that are waited for."""
+    ends = min(time.monotonic() + seconds, _ends.get())
+    outer = _patience.get()
+    ended = _ends.set(ends)
+    bounds = Patience(ends if outer is None else min(ends, outer.deadline), lambda: True)
+    token = _patience.set(bounds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+        _ends.reset(ended)
+
+
 def _in_slices(
     step: Callable[[float | None], T], timeout: float | None, too_late: type[httpcore2.TimeoutException]
 ) -> T:

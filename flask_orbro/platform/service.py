@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx2
 
@@ -111,15 +110,11 @@ class Platform:
 
     def _for(self, organization_id: str) -> _Made:
         usable = self._usable(organization_id)
-        subdomain, row = usable.bound_subdomain, self._settled_row(organization_id)
-        just_read = iter((usable,))
+        subdomain = usable.bound_subdomain
 
         def organization() -> Organization:
-            # For each call: a client that is kept must not outlive the trust in its organization. Only the
-            # first takes what has just been read, unless it has changed.
-            found = next(just_read, None)
-            if found is None or row is None or self._settled_row(organization_id) is not row:
-                found = self._usable(organization_id)
+            # For each call: a client that is kept must not outlive the trust in its organization.
+            found = self._usable(organization_id)
             if found.bound_subdomain != subdomain:
                 raise NotAllowed(
                     "This organization has another subdomain by now; make its client anew.",
@@ -130,7 +125,7 @@ class Platform:
         auth = TokenAuth(
             lambda: self.tokens.get(organization()),
             lambda refused, response: self._renewed(organization, refused, response),
-            at_hand=lambda: not self.tokens.shared and self._settled_row(organization_id) is not None,
+            at_hand=lambda: self._is_at_hand(organization_id),
         )
         return self._calling, self._origin_of(usable), organization_id, auth
 
@@ -168,10 +163,10 @@ class Platform:
             raise NotAllowed("This organization has disabled the app.", reason="organization_disabled")
         return organization
 
-    def _settled_row(self, organization_id: str) -> Any:
-        """An organization as it is written, where it need neither be read nor asked about; else ``None``."""
-        row = self._organization_cache.row(organization_id)
-        return row if row is not None and self._inquiry.is_settled(row) else None
+    def _is_at_hand(self, organization_id: str) -> bool:
+        """Whether neither the organization nor its token need be read or asked for."""
+        known = self._organization_cache.known(organization_id)
+        return known is not None and self._inquiry.is_settled(known) and self.tokens.is_at_hand(known)
 
     def _renewed(
         self, find: Callable[[], Organization], refused: str, response: httpx2.Response
@@ -188,7 +183,7 @@ class Platform:
         organization = find()
         if error_code(response.content) == TOKEN_EXPIRED or self._platform_clock.skew != skew:
             return self.tokens.renew(organization, refused=refused)
-        newer = self.tokens.get(organization)
+        newer = self.tokens.look_up(organization)
         if newer != refused:
             return newer
         self._inquiry.reconsider(self._claims.of_organization(organization.organization_id))

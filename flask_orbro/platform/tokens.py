@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,22 @@ class Mark:
     skew: float = 0.0
 
 
+@dataclass(frozen=True)
+class _AtHand:
+    """The token of an organization, as it was found when that was read.
+
+    :param skew: as in :class:`Mark`.
+    :param until: when it is kept no more, by the platform's clock.
+    :param generation: of the store, before it was looked into.
+    """
+
+    organization: weakref.ref[Organization]
+    token: str = field(repr=False)
+    skew: float
+    until: float
+    generation: object
+
+
 class TokenStore:
     """Where app tokens are kept: sealed, by a name that tells nothing, until shortly before they expire.
 
@@ -48,6 +65,8 @@ class TokenStore:
         self._clock = clock
         self._life = life
         self._leeway = leeway
+        #: Another one after each change that is made here.
+        self.generation = object()
 
     def get_token(self, organization_id: str) -> ConnectAppToken | None:
         """The token that is kept for an organization, or ``None``."""
@@ -85,6 +104,7 @@ class TokenStore:
         """Drop the token of an organization; there need not be one."""
         if is_identifier(organization_id):
             self._cache.delete(self._cache.name(organization_id))
+            self.generation = object()
 
     def erase(self, organization_id: str) -> int:
         """As :meth:`delete`. :returns: whether there was one: 1 or 0."""
@@ -96,20 +116,24 @@ class TokenStore:
         """Keep a token; for no time at all, none."""
         name = self._cache.name(token.organization_id)
         if expires_in > 0:
-            kept = {"token": token.access_token, "secret": mark.secret, "skew": mark.skew}
+            until = self._clock() + expires_in
+            kept = {"token": token.access_token, "secret": mark.secret, "skew": mark.skew, "until": until}
             self._cache.set(name, kept, expires_in)
         else:
             self._cache.delete(name)
+        self.generation = object()
 
-    def marked(self, organization_id: str, mark: Mark) -> str | None:
-        """The kept token, unless it was minted with another secret or at another time than we think it is."""
+    def marked(self, organization_id: str, mark: Mark) -> tuple[str, float] | None:
+        """The kept token, unless it was minted with another secret or at another time than we think it is.
+
+        :returns: with it, when it is kept no more, by the platform's clock.
+        """
         kept = self._kept(organization_id)
         if kept is None:
             return None
         # Each process measures the platform's clock a little differently.
         same = kept["secret"] == mark.secret and abs(kept["skew"] - mark.skew) <= NOISE
-        token: str = kept["token"]
-        return token if same or not kept["secret"] else None
+        return (kept["token"], kept["until"]) if same or not kept["secret"] else None
 
     def _kept(self, organization_id: str) -> dict[str, Any] | None:
         return self._cache.get(self._cache.name(organization_id)) if is_identifier(organization_id) else None
@@ -133,24 +157,52 @@ class AppTokens:
         self._flights: SingleFlight[str] = SingleFlight()
         self._life = config.token_lifetime - config.token_leeway
         self.store = TokenStore(cache, platform_clock, life=self._life, leeway=config.token_leeway)
+        #: Looked at first, by organization: the store costs more than all else that a call does here.
+        self._at_hand: dict[str, _AtHand] = {}
 
-    @property
-    def shared(self) -> bool:
-        """Whether looking a token up asks a server."""
-        return self._cache.shared
+    def is_at_hand(self, organization: Organization) -> bool:
+        """Whether :meth:`get` asks no server."""
+        return not self._cache.shared or self._found_before(organization) is not None
 
     def get(self, organization: Organization) -> str:
-        """A token that the platform takes for a while yet."""
-        kept = self.store.marked(organization.organization_id, self._mark(organization))
-        return kept or self.renew(organization, refused=None)
+        """A token that the platform takes for a while yet.
+
+        One that was found stays so for as long as the organization is not read anew: for as long another
+        process may take to be heard of.
+        """
+        return self._found_before(organization) or self.look_up(organization)
+
+    def _found_before(self, organization: Organization) -> str | None:
+        known = self._at_hand.get(organization.organization_id)
+        is_good = (
+            known is not None
+            and known.organization() is organization
+            and known.generation is self.store.generation
+            and abs(known.skew - self._clock.skew) <= NOISE
+            and self._clock() < known.until
+        )
+        return known.token if known is not None and is_good else None
+
+    def look_up(self, organization: Organization) -> str:
+        """As :meth:`get`, where another process may have made another one meanwhile."""
+        name, mark, generation = organization.organization_id, self._mark(organization), self.store.generation
+        kept = self.store.marked(name, mark)
+        if kept is None:
+            return self.renew(organization, refused=None)
+        token, until = kept
+        # It goes with the organization.
+        read = weakref.ref(organization, lambda _: self._at_hand.pop(name, None))
+        self._at_hand[name] = _AtHand(read, token, mark.skew, until, generation)
+        return token
 
     def renew(self, organization: Organization, *, refused: str | None) -> str:
         """A token other than the refused one: another thread or process may have made it already."""
         mark = self._mark(organization)
+        self._at_hand.pop(organization.organization_id, None)
 
         def known() -> str | None:
             kept = self.store.marked(organization.organization_id, mark)
-            return None if kept == refused else kept
+            return None if kept is None or kept[0] == refused else kept[0]
 
         def mint() -> str:
             name = self._cache.name(organization.organization_id)

@@ -6,8 +6,9 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -66,17 +67,25 @@ def test_a_question_may_fork() -> None:
     assert flights("name", ask) == 1
 
 
+@contextmanager
+def call(bulkhead: Bulkhead) -> Iterator[None]:
+    """A call under way."""
+    counted = bulkhead.enter("acme")
+    yield
+    bulkhead.leave("acme", counted)
+
+
 def test_calls_of_the_parent_are_not_under_way_in_a_child() -> None:
     bulkhead = Bulkhead(1)
 
     def calls() -> None:
         for _ in range(2):
-            with bulkhead("acme"), pytest.raises(Full), bulkhead("acme"):
+            with call(bulkhead), pytest.raises(Full), call(bulkhead):
                 pass
 
-    with bulkhead("acme"):
+    with call(bulkhead):
         in_child(calls)
-        with pytest.raises(Full), bulkhead("acme"):
+        with pytest.raises(Full), call(bulkhead):
             pass
     calls()
 
@@ -85,14 +94,13 @@ def test_a_call_that_forks_ends_in_the_child_without_making_room_for_another() -
     bulkhead = Bulkhead(1)
 
     def ends() -> None:
-        call.__exit__(None, None, None)
-        with bulkhead("acme"), pytest.raises(Full), bulkhead("acme"):
+        bulkhead.leave("acme", counted)
+        with call(bulkhead), pytest.raises(Full), call(bulkhead):
             pass
 
-    call = bulkhead("acme")
-    call.__enter__()
+    counted = bulkhead.enter("acme")
     in_child(ends)
-    call.__exit__(None, None, None)
+    bulkhead.leave("acme", counted)
 
 
 @pytest.mark.parametrize("thing", [SingleFlight(), Bulkhead(1)], ids=["flights", "bulkhead"])

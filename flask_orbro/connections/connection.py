@@ -92,9 +92,7 @@ def make_parts(name: str, definition: ConnectionDefinition, around: Surroundings
     match definition.auth:
         case ClientCredentials() as credentials:
             tokens = _tokens(name, definition, credentials, http, around)
-            auth = TokenAuth(
-                tokens.get, tokens.after_refusal, insists=False, refused_again=tokens.refused_again
-            )
+            auth = TokenAuth(tokens.get, tokens.after_refusal, refused_again=tokens.refused_again)
         case Forward() as forward:
             auth = ForwardAuth(lambda: forward.admit(around.callers_token()))
         case ConnectApp():

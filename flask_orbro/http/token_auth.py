@@ -30,7 +30,6 @@ class TokenAuth(httpx2.Auth):
     """:param token: the token to show, or a future of it.
     :param renewed: given the refused token and the refusal, a newer one, or a future of it; ``None`` lets
         the refusal stand.
-    :param insists: whether the same token is shown again where it is the newer one.
     :param at_hand: whether ``token`` returns without asking anybody.
     :param refused_again: told that the newer token was refused as well.
     """
@@ -40,13 +39,11 @@ class TokenAuth(httpx2.Auth):
         token: Callable[[], Soon[str]],
         renewed: Callable[[str, httpx2.Response], Soon[str] | None],
         *,
-        insists: bool = True,
         at_hand: Callable[[], bool] = lambda: True,
         refused_again: Callable[[], None] = lambda: None,
     ) -> None:
         self._token = token
         self._renewed = renewed
-        self._insists = insists
         self._at_hand = at_hand
         self._refused_again = refused_again
 
@@ -57,7 +54,7 @@ class TokenAuth(httpx2.Auth):
         if not _is_refusal(response):
             return
         newer = yield partial(self._renewed, shown, response)
-        if newer is None or (newer == shown and not self._insists):
+        if newer is None or newer == shown:
             return
         request.headers["Authorization"] = f"Bearer {newer}"
         response = yield request

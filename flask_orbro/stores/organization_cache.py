@@ -38,7 +38,7 @@ class OrganizationCache:
     ) -> None:
         self._store = store
         self._ttl = ttl
-        self._found: TTLCache[tuple[str, str], Organization] = TTLCache(ENTRIES, ttl, timer)
+        self._timer = timer
         anew_after_fork(self)
         store.on_change(self._clear)
 
@@ -47,7 +47,7 @@ class OrganizationCache:
         self._lock = threading.Lock()
         self._generation = 0
         self._is_let_go = False
-        self._found.clear()
+        self._found: TTLCache[tuple[str, str], Organization] = TTLCache(ENTRIES, self._ttl, self._timer)
 
     def get(self, organization_id: str) -> Organization | None:
         """As :meth:`OrganizationStore.get`.

@@ -193,8 +193,9 @@ def test_every_acknowledged_install_is_there_after_a_kill(storm: Storm) -> None:
     state = storm.state
     for name in acknowledged:
         platforms = storm.platform.installation(name, storm.url)
-        stored = state.organizations.get(platforms.organization_id)
+        # In this order: the servers prove claims meanwhile, and drop one once it is in force.
         waiting = [claim.shared_secret for claim in state.claims.of_organization(platforms.organization_id)]
+        stored = state.organizations.get(platforms.organization_id)
         assert platforms.shared_secret in [*waiting, stored and stored.shared_secret]
     storm.settle(state, acknowledged)
     for name in acknowledged:

@@ -17,7 +17,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -78,23 +78,24 @@ def patience(seconds: float, keep_waiting: Callable[[], bool] = lambda: True) ->
 
     By no more than what is left of the time of a call, or of a patience, that this is within.
     """
-    outer = _patience.get()
-    ends = min(time.monotonic() + seconds, _ends.get(), math.inf if outer is None else outer.deadline)
-    token = _patience.set(Patience(ends, keep_waiting))
+    token = _begin_patience(min(time.monotonic() + seconds, _ends.get()), keep_waiting)
     try:
         yield
     finally:
         _patience.reset(token)
 
 
+def _begin_patience(ends: float, keep_waiting: Callable[[], bool]) -> Token[Patience | None]:
+    outer = _patience.get()
+    return _patience.set(Patience(ends if outer is None else min(ends, outer.deadline), keep_waiting))
+
+
 @contextmanager
 def in_time(seconds: float) -> Iterator[None]:
     """A :func:`deadline` with the :func:`patience` to keep it, for calls that are waited for."""
     ends = min(time.monotonic() + seconds, _ends.get())
-    outer = _patience.get()
     ended = _ends.set(ends)
-    bounds = Patience(ends if outer is None else min(ends, outer.deadline), lambda: True)
-    token = _patience.set(bounds)
+    token = _begin_patience(ends, lambda: True)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ import redis
 
 from flask_orbro import ConnectAppToken
 from flask_orbro.http.server_clock import NOISE
+from flask_orbro.installation import Organization
 from flask_orbro.platform import AppTokens
 from flask_orbro.state import get_state
 from flask_orbro.stores.cache import MemoryCache
@@ -41,6 +42,12 @@ def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def app_tokens(world: World) -> AppTokens:
     return get_state(world.app).platform.tokens
+
+
+def stored(world: World) -> Organization:
+    found = world.stored()
+    assert found is not None
+    return found
 
 
 def shown(world: World) -> str:
@@ -89,8 +96,7 @@ def test_a_token_is_not_at_hand_for_longer_than_it_is_kept(make_world: MakeWorld
 def test_a_token_of_another_time_is_not_at_hand(make_world: MakeWorld) -> None:
     world = make_world(ORBRO_ORGANIZATION_TTL=30)
     tokens = app_tokens(world)
-    organization = get_state(world.app).organizations.get(world.organization_id)
-    assert organization is not None
+    organization = stored(world)
     first = tokens.get(organization)
     assert tokens.get(organization) == first
     tokens._clock.skew += 2 * NOISE + 1
@@ -101,8 +107,7 @@ def test_what_is_refused_is_at_hand_no_more(make_world: MakeWorld) -> None:
     """Another process has made the one that is good, so nothing was changed here."""
     world = make_world(ORBRO_ORGANIZATION_TTL=30)
     tokens = app_tokens(world)
-    organization = get_state(world.app).organizations.get(world.organization_id)
-    assert organization is not None
+    organization = stored(world)
     old = tokens.get(organization)
     assert tokens.get(organization) == old
     generation = tokens.store.generation

@@ -121,6 +121,21 @@ def serving() -> Iterator[Callable[[Flask], str]]:
 
 
 @pytest.fixture
+def started_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the threads that the test's own thread starts; those of earlier tests come and go."""
+    names: list[str] = []
+    own, start = threading.current_thread(), threading.Thread.start
+
+    def record(thread: threading.Thread) -> None:
+        if threading.current_thread() is own:
+            names.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", record)
+    return names
+
+
+@pytest.fixture
 def origin(simulator: SimulatorServer) -> str:
     """Where the organization ``acme`` lives."""
     return f"http://acme.{simulator.platform_host}"

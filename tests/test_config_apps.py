@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,9 @@ def test_a_failed_init_app_leaves_the_app_free_for_another(settings: dict[str, A
     assert get_state(app).config.client_id == CLIENT_ID
 
 
-def test_init_app_runs_no_sql_and_asks_nobody(make_app: MakeApp, simulator: SimulatorServer) -> None:
+def test_init_app_runs_no_sql_and_asks_nobody(
+    make_app: MakeApp, simulator: SimulatorServer, started_threads: list[str]
+) -> None:
     class Base(DeclarativeBase):
         pass
 
@@ -65,13 +66,12 @@ def test_init_app_runs_no_sql_and_asks_nobody(make_app: MakeApp, simulator: Simu
     connections: list[Any] = []
     engine = create_engine("sqlite://")
     event.listen(engine, "connect", lambda connection, _record: connections.append(connection))
-    threads = set(threading.enumerate())
     make_app(
         OrbroConnect(client_info_model=ClientInfo, db_session_maker=sessionmaker(engine)), ORBRO_SWEEPER=True
     )
     make_app(ORBRO_SWEEPER=True)
     assert not connections
-    assert set(threading.enumerate()) == threads
+    assert not started_threads
     assert not simulator.platform.requests
 
 

@@ -59,13 +59,16 @@ def alive(sweeper: Sweeper) -> bool:
     return sweeper._thread is not None and sweeper._thread.is_alive()
 
 
-def test_nothing_runs_before_it_is_woken() -> None:
+def sweeper_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "orbro-sweeper"}
+
+
+def test_nothing_runs_before_it_is_woken(started_threads: list[str]) -> None:
     sweeps = Sweeps()
-    before = threading.active_count()
     with sweeping(sweeps) as sweeper:
         time.sleep(0.05)
         assert not alive(sweeper)
-        assert threading.active_count() == before
+        assert not started_threads
         assert not sweeps.at
 
 
@@ -99,13 +102,13 @@ def test_what_is_overdue_does_not_make_it_spin() -> None:
 def test_many_that_wake_it_share_one_thread() -> None:
     sweeps = Sweeps(*[0.2] * 50)
     with sweeping(sweeps) as sweeper:
-        before = threading.active_count()
+        before = sweeper_threads()
         threads = [threading.Thread(target=sweeper.wake) for _ in range(20)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert threading.active_count() <= before + 1
+        assert len(sweeper_threads() - before) <= 1
 
 
 def test_a_sweep_that_fails_is_logged_and_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:

@@ -99,7 +99,7 @@ class OrganizationCache:
     def _see_it_go(self) -> None:
         if not self._is_let_go and self._found:
             timer = threading.Timer(self._ttl, self._let_go)
-            timer.daemon = True
+            timer.name, timer.daemon = "orbro-organizations", True
             with suppress(RuntimeError):  # none can be started any more: the process ends
                 timer.start()
                 self._is_let_go = True

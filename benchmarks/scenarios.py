@@ -63,7 +63,8 @@ class Requests:
             called = at(OUTBOUND, latency)
             runs += [Run(server, called, outbound, latency) for server in (ours, handwritten)]
             runs += [Run(peer, called, outbound, latency, PEER_STRETCH) for peer in peers]
-            runs.append(Run(ours, at(ASYNC_OUTBOUND, latency), Request("/outbound-async"), latency))
+            in_a_loop = at(ASYNC_OUTBOUND, latency), Request("/outbound-async"), latency
+            runs += [Run(server, *in_a_loop) for server in (ours, handwritten)]
         return runs
 
     def install(self) -> Request:

@@ -16,12 +16,13 @@ def create_app() -> Flask:
     app = Flask(__name__)
     app.config["JWT_SECRET_KEY"] = os.environ["BENCHMARK_JWT_SECRET"]
     JWTManager(app)
-    client = httpx2.Client(
-        verify=ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"]),
-        limits=httpx2.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=30),
-        timeout=30,
-        headers={"User-Agent": "meta-platform-connect"},
-    )
+    options: dict[str, Any] = {
+        "verify": ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"]),
+        "limits": httpx2.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=30),
+        "timeout": 30,
+        "headers": {"User-Agent": "meta-platform-connect"},
+    }
+    client = httpx2.Client(**options)
     # The address: the system's resolver need not know names under .localhost.
     url = f"https://127.0.0.1:{os.environ['BENCHMARK_PLATFORM_PORT']}/api/v1/users"
     headers = {"Authorization": f"Bearer {os.environ['BENCHMARK_APP_TOKEN']}"}
@@ -39,5 +40,12 @@ def create_app() -> Flask:
     @app.get("/outbound")
     def outbound() -> Any:
         return client.get(url, headers=headers).raise_for_status().json()
+
+    @app.get("/outbound-async")
+    async def outbound_async() -> Any:
+        # Flask runs each request in an event loop of its own: no client lives longer.
+        async with httpx2.AsyncClient(**options) as brief:
+            answer = await brief.get(url, headers=headers)
+        return answer.raise_for_status().json()
 
     return app

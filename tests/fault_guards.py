@@ -33,8 +33,8 @@ FAULTS = [
     Guard(
         "fault 4: who claims an organization does not have it",
         "installs/inquiry.py",
-        "            if outcome is not Outcome.ACCEPTED:\n                self._claims.save",
-        "            if outcome is Outcome.FAULT:\n                self._claims.save",
+        "            if proof.outcome is not Outcome.ACCEPTED:\n                self._claims.save",
+        "            if proof.outcome is Outcome.FAULT:\n                self._claims.save",
     ),
     Guard(
         "fault 5: a second install is taken",

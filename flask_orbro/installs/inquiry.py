@@ -22,7 +22,7 @@ from ..stores.claims import ClaimStore
 from ..stores.organizations import OrganizationStore
 from ..stores.transactions import UNREADABLE
 from ..verdicts import Outcome
-from .proof import Prover
+from .proof import Proof, Prover
 
 logger = get_logger(__name__)
 
@@ -73,20 +73,21 @@ class Inquiry:
             subdomain = claim.subdomain or (stored.subdomain if stored else None)
             if subdomain is None:
                 return None
-            outcome = self._prover.ask(
+            proof = self._prover.ask(
                 organization_id=claim.organization_id,
                 subdomain=subdomain,
                 shared_secret=claim.shared_secret,
                 user_id=claim.user_id or (stored.installed_user_id if stored else None),
+                seen=stored,
                 wait=wait,
             )
-            if outcome is None:
+            if proof is None:
                 return None
-            if outcome is not Outcome.ACCEPTED:
-                self._claims.save(claim_asked(claim, outcome, self._clock()))
-                return outcome
-            if self.install(replace(claim, subdomain=subdomain), stored):
-                return outcome
+            if proof.outcome is not Outcome.ACCEPTED:
+                self._claims.save(claim_asked(claim, proof.outcome, self._clock()))
+                return proof.outcome
+            if self.install(replace(claim, subdomain=subdomain), proof.seen):
+                return proof.outcome
         return None
 
     def reconsider(self, claims: Iterable[Claim]) -> Outcome:
@@ -120,9 +121,10 @@ class Inquiry:
         """
         if not _can_be_asked_about(organization):
             return self._not_to_be_asked(organization)
-        outcome = self._answer_about(organization, wait)
-        if outcome is None:
+        proof = self._answer_about(organization, wait)
+        if proof is None:
             return organization
+        outcome, seen = proof.outcome, proof.seen or organization
         now = self._clock()
         signal: NamedSignal | None = None
 
@@ -130,9 +132,9 @@ class Inquiry:
             nonlocal signal
             signal = None
             # An answer about another secret, or about a moment before a proven install, says nothing.
-            if current is None or current.shared_secret != organization.shared_secret:
+            if current is None or current.shared_secret != seen.shared_secret:
                 return current
-            if current.proven_at != organization.proven_at:
+            if current.proven_at != seen.proven_at:
                 return current
             judged = judge(current, outcome, now=now, grace=self._config.uninstall_grace)
             if judged.state is State.UNINSTALLED:
@@ -151,14 +153,15 @@ class Inquiry:
             self._asks_later()
         return after
 
-    def _answer_about(self, organization: Organization, wait: float) -> Outcome | None:
+    def _answer_about(self, organization: Organization, wait: float) -> Proof | None:
         if self._config.install_proof == "none" and organization.state is State.PENDING:
-            return Outcome.ACCEPTED  # the first install is trusted, and this is it
+            return Proof(Outcome.ACCEPTED, organization)  # the first install is trusted, and this is it
         return self._prover.ask(
             organization_id=organization.organization_id,
             subdomain=organization.subdomain or "",
             shared_secret=organization.shared_secret or "",
             user_id=organization.installed_user_id,
+            seen=organization,
             wait=wait,
             stored=True,
         )

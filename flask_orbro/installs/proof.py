@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 
 from ..config import Config
 from ..http.flight import SingleFlight
 from ..http.network import seconds_left
 from ..http.pool import HttpPool, Unreachable
 from ..http.server_clock import ServerClock
+from ..installation import Organization
 from ..logs import get_logger
 from ..metrics import Metrics
 from ..protocol import CONNECT_PATH, mint_app_token, organization_origin
@@ -21,6 +23,18 @@ logger = get_logger(__name__)
 AT_ONCE = 2
 #: Life of the token that is shown for a proof, in seconds.
 PROOF_LIFETIME = 60
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the platform said, and how old that is.
+
+    :param seen: the organization as it was read before the question was asked: a proven install that it
+        does not show is newer than the answer.
+    """
+
+    outcome: Outcome
+    seen: Organization | None
 
 
 class Prover:
@@ -37,7 +51,7 @@ class Prover:
         self._metrics = metrics
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._stored_slots = threading.BoundedSemaphore(AT_ONCE)
-        self._flights: SingleFlight[Outcome | None] = SingleFlight()
+        self._flights: SingleFlight[Proof | None] = SingleFlight()
         self._hung_until = 0.0
 
     @property
@@ -52,14 +66,17 @@ class Prover:
         subdomain: str,
         shared_secret: str,
         user_id: str | None,
+        seen: Organization | None,
         wait: float = 0,
         stored: bool = False,
-    ) -> Outcome | None:
+    ) -> Proof | None:
         """Ask whether this secret is this organization's, at this subdomain; once at a time for each.
 
+        :param seen: the organization as the caller has read it; who shares an answer gets what was read by
+            the one that asked.
         :param wait: seconds to wait for a free slot; 0 waits for nobody who asks the same, either.
         :param stored: the secret is one that was proven: strangers' claims do not take its slots.
-        :returns: the outcome, or ``None`` where too many proofs run already, or no time is left.
+        :returns: the answer, or ``None`` where too many proofs run already, or no time is left.
         """
         if seconds_left() <= 0:
             return None
@@ -69,7 +86,7 @@ class Prover:
             return None
         slots = self._stored_slots if stored else self._slots
 
-        def ask() -> Outcome | None:
+        def ask() -> Proof | None:
             if not slots.acquire(timeout=wait):
                 return None
             try:
@@ -78,7 +95,7 @@ class Prover:
                 if outcome is not Outcome.ACCEPTED and self._clock.skew != skew:
                     # The token was of another time than the platform's, as its answer has told.
                     outcome = self._ask(organization_id, subdomain, shared_secret, user_id)
-                return outcome
+                return Proof(outcome, seen)
             finally:
                 slots.release()
 

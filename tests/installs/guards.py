@@ -12,8 +12,8 @@ GUARDS = [
     Guard(
         "a claim counts only once the platform has accepted it",
         "installs/inquiry.py",
-        "            if outcome is not Outcome.ACCEPTED:\n                self._claims.save",
-        "            if outcome is Outcome.FAULT:\n                self._claims.save",
+        "            if proof.outcome is not Outcome.ACCEPTED:\n                self._claims.save",
+        "            if proof.outcome is Outcome.FAULT:\n                self._claims.save",
     ),
     Guard(
         "an answer about another organization proves nothing",
@@ -28,17 +28,25 @@ GUARDS = [
         "False",
     ),
     Guard(
+        "an answer that is shared does not undo what was proven since it was asked for",
+        "installs/inquiry.py",
+        "self.install(replace(claim, subdomain=subdomain), proof.seen)",
+        "self.install(replace(claim, subdomain=subdomain), stored)",
+        test="tests/installs/test_old_answers.py",
+    ),
+    Guard(
         "an answer about another secret says nothing about the stored one",
         "installs/inquiry.py",
-        "if current is None or current.shared_secret != organization.shared_secret:",
+        "if current is None or current.shared_secret != seen.shared_secret:",
         "if current is None:",
         test="tests/test_client_info.py",
     ),
     Guard(
         "an answer about a moment before a proven install says nothing",
         "installs/inquiry.py",
-        "if current.proven_at != organization.proven_at:",
+        "if current.proven_at != seen.proven_at:",
         "if False:",
+        test="tests/installs/test_old_answers.py",
     ),
     Guard(
         "nobody is uninstalled whose uninstall was not asked for",

@@ -59,6 +59,13 @@ def test_a_webhook_and_a_user_of_an_organization_that_was_just_read_cost_none(wo
     assert seen == []
 
 
+def test_a_webhook_of_the_older_form_costs_none_either(world: World) -> None:
+    assert world.webhook(older_sub=True) == 200
+    with statements(world) as seen:
+        assert world.webhook(older_sub=True) == 200
+    assert seen == []
+
+
 def test_the_first_webhook_and_the_first_user_cost_one(world: World) -> None:
     assert world.webhook() == 200  # when it was seen is written, every few minutes
     for call in (world.webhook, world.me):

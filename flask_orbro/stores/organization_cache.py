@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from cachetools import TTLCache
 
@@ -27,6 +28,7 @@ class OrganizationCache:
 
     :param ttl: seconds; 0 keeps nothing.
     :param timer: a clock in seconds that never steps back.
+    :param clock: seconds since the epoch.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class OrganizationCache:
         *,
         ttl: float,
         timer: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._ttl = ttl
         self._timer = timer
+        self._clock = clock
         anew_after_fork(self)
         store.on_change(self._clear)
 
@@ -64,6 +68,13 @@ class OrganizationCache:
         found = self._through(("subdomain", subdomain), self._store.holder_of)
         return found if found is not None and found.is_active else None
 
+    def of_user(self, user_id: str) -> Organization | None:
+        """As :meth:`OrganizationStore.of_user`.
+
+        :raises ServiceUnavailable: where its secret cannot be read.
+        """
+        return self._through(("user", user_id), self._store.of_user)
+
     def known(self, organization_id: str) -> Organization | None:
         """The organization, or ``None`` where it would have to be read; the same object until it is."""
         with self._lock:
@@ -83,6 +94,7 @@ class OrganizationCache:
             organization = find(key[1])
             if organization is None:
                 return None
+            organization = self._without_what_ends(organization)
             with self._lock:
                 # What was read before a change must not outlive it.
                 if generation == self._generation:
@@ -95,6 +107,12 @@ class OrganizationCache:
                 retry_after=60,
             )
         return organization
+
+    def _without_what_ends(self, organization: Organization) -> Organization:
+        """A previous secret whose window ends before it would be let go: it is read where it is needed."""
+        if organization.previous_secret_until > self._clock() + 2 * self._ttl:
+            return organization
+        return replace(organization, previous_secret=None)
 
     def _see_it_go(self) -> None:
         if not self._is_let_go and self._found:

@@ -79,6 +79,11 @@ class OrganizationStore:
         found = self._select(same_text(self._table.c.installed_user_id, user_id) & is_active, limit=2)
         return [item for item in found if item.installed_user_id == user_id]
 
+    def of_user(self, user_id: str) -> Organization | None:
+        """The active organization that this user installed, where it is the only one. One statement."""
+        found = self.active_by_user(user_id)
+        return found[0] if len(found) == 1 else None
+
     def due(self, now: float, limit: int = 100) -> Iterator[Organization]:
         """Organizations whose stored secret is to be asked about, longest waiting first; each is leased."""
         table = self._table

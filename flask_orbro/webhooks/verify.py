@@ -63,10 +63,7 @@ class WebhookVerifier:
         # The unverified subject only chooses the secret; what is verified is this very token.
         now = self._clock()
         if subject.organization_id is None:
-            found = self._organizations.active_by_user(subject.user_id or "")
-            if len(found) == 1 and self._signed_for(token, found[0], now):
-                return found[0]
-            raise TokenError("no_secret")
+            return self._verify_of_user(token, subject.user_id or "", now)
         # A secret that another process has just changed is read again before anybody is refused.
         for read in (self._organization_cache.get, self._organizations.get):
             organization = read(subject.organization_id)
@@ -77,6 +74,13 @@ class WebhookVerifier:
             if organization.is_active:
                 return organization
         return self._verify_with_claims(token, subject.organization_id, now)
+
+    def _verify_of_user(self, token: WebhookToken, user_id: str, now: float) -> Organization:
+        for read in (self._organization_cache.of_user, self._organizations.of_user):
+            organization = read(user_id)
+            if organization is not None and self._signed_for(token, organization, now):
+                return organization
+        raise TokenError("no_secret")
 
     def _signed_for(self, token: WebhookToken, organization: Organization, now: float) -> bool:
         with refusals_of(organization.organization_id):

@@ -59,6 +59,15 @@ def test_the_grace_of_one_that_is_suspended_ends_once_the_key_is_back(world: Wor
     assert state_of(world) is State.UNINSTALLED
 
 
+@pytest.mark.parametrize("older_sub", [False, True])
+def test_a_delivery_whose_secret_cannot_be_read_is_to_be_sent_again(world: World, older_sub: bool) -> None:
+    world.install()
+    with another_key(world):
+        assert world.webhook(older_sub=older_sub) == 503
+    world.state.organizations.tell()
+    assert world.webhook(older_sub=older_sub) == 200
+
+
 @pytest.mark.parametrize("unreadable", [3, 120])
 def test_claims_that_cannot_be_read_hold_up_no_other(
     world: World, unreadable: int, caplog: pytest.LogCaptureFixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,25 @@ def test_what_is_changed_in_the_store_counts_at_once(make_world: MakeWorld) -> N
     store.delete(world.organization_id)
     assert shown(world) != "another"
     assert store.get_token(world.organization_id) is not None
+
+
+def test_what_is_changed_in_the_store_counts_though_its_organization_is_the_same(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(ORBRO_ORGANIZATION_TTL=30)
+    tokens, organization = app_tokens(world), stored(world)
+    made = [tokens.get(organization) for _ in range(3)]
+    tokens.store.set_token(ConnectAppToken(world.organization_id, "another"))
+    assert [tokens.get(organization) for _ in range(2)] == ["another"] * 2 != made[:2]
+    tokens.store.delete(world.organization_id)
+    assert tokens.get(organization) != "another"
+
+
+def test_a_token_of_another_secret_is_not_at_hand(make_world: MakeWorld) -> None:
+    world = make_world(ORBRO_ORGANIZATION_TTL=30)
+    tokens, organization = app_tokens(world), stored(world)
+    made = {tokens.get(organization) for _ in range(3)}
+    assert tokens.get(replace(organization, shared_secret="o" * 40)) not in made
 
 
 def test_a_token_is_not_at_hand_for_longer_than_it_is_kept(make_world: MakeWorld) -> None:

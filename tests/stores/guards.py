@@ -89,4 +89,32 @@ STORED = [
         "pass",
         test="tests/stores/test_secrets_at_rest.py",
     ),
+    Guard(
+        "a secret that another process replaces is not kept past its window",
+        "assembly.py",
+        "min(config.organization_ttl, config.previous_secret_window / 2)",
+        "config.organization_ttl",
+        test="tests/webhooks/test_webhook_verification.py",
+    ),
+    Guard(
+        "a previous secret is not kept past its window",
+        "stores/organization_cache.py",
+        "organization = self._without_what_ends(organization)",
+        "pass",
+        test="tests/stores/test_secrets_at_rest.py",
+    ),
+    Guard(
+        "a token is not at hand once the store was changed",
+        "platform/tokens.py",
+        "known.generation is self.store.generation",
+        "True",
+        test="tests/platform/test_token_at_hand.py",
+    ),
+    Guard(
+        "a token is at hand for the organization that it was found for alone",
+        "platform/tokens.py",
+        "known.organization() is organization",
+        "True",
+        test="tests/platform/test_token_at_hand.py",
+    ),
 ]

@@ -142,6 +142,16 @@ def test_the_cache_holds_no_secret_for_longer_than_it_uses_it(database: Database
         assert until(lambda held=held: gc.collect() is not None and held() is None)  # type: ignore[misc]
 
 
+def test_the_cache_holds_no_previous_secret_past_its_window(database: Database) -> None:
+    database.organizations.change("o1", installing(claim()))
+    database.organizations.change("o1", installing(claim(secret="secret-2")))
+    for now, held in ((NOW + 50, "secret-1"), (NOW + 57, None)):
+        cache = OrganizationCache(database.organizations, ttl=2, clock=lambda now=now: now)  # type: ignore[misc]
+        found = cache.get("o1")
+        assert found is not None
+        assert (found.shared_secret, found.previous_secret) == ("secret-2", held)
+
+
 def test_rotation_writes_everything_with_the_newest_key_in_batches(database: Database) -> None:
     for number in range(7):
         proven = claim(f"o{number}", f"secret-{number}", subdomain=f"s{number}")

@@ -124,6 +124,28 @@ def test_a_secret_that_another_process_has_changed_is_good_at_once(
     engine.dispose()
 
 
+def test_a_secret_that_another_process_has_changed_is_good_no_longer_than_its_window(
+    make_world: Callable[..., World], tmp_path: Path
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/shared.sqlite")
+    here, there = (
+        make_world(
+            orbro=OrbroConnect(db_session_maker=sessionmaker(engine)),
+            install=False,
+            ORBRO_ORGANIZATION_TTL=60,
+            ORBRO_PREVIOUS_SECRET_WINDOW=1,
+        )
+        for _ in range(2)
+    )
+    there.install()
+    old = there.platform.webhook_token("acme")
+    assert here.deliver(old).status_code == 200
+    there.install()
+    time.sleep(1.1)
+    is_problem(here.deliver(old), 401)
+    engine.dispose()
+
+
 def test_an_uninstalled_organizations_deliveries_are_refused(make_world: Callable[..., World]) -> None:
     world = make_world()
     token = world.platform.webhook_token("acme")

@@ -96,7 +96,7 @@ def assemble(
             tokens.store.delete(organization.organization_id)
         return announce(app, signal, organization=organization.info)
 
-    # What is kept is let go after twice that, and no secret is held for longer than its window.
+    # What is kept is let go after twice that: a secret that another process replaces, within its window.
     ttl = min(config.organization_ttl, config.previous_secret_window / 2)
     stores: dict[str, Any] = {"organizations": organizations, "claims": claims}
     told = stores | {"config": config, "clock": clock, "announce": tell, "asks_later": wake}
@@ -108,6 +108,7 @@ def assemble(
         **stores,
         also={"app tokens": tokens.store.erase, "deliveries": lambda who: inbox.store.erase(who)},
         retention=config.retention_days * 86_400,
+        patience=config.claim_max_age,
         clock=clock,
         announce=tell,
     )

@@ -125,7 +125,8 @@ class Config:
     retention_days: float = _setting(
         30.0,
         number(0, 36_500),
-        "How long what is kept about an uninstalled organization is kept; its secrets go at once.",
+        "How long what is kept about an uninstalled organization is kept; its secrets go at once. While an "
+        "install of it waits, up to `ORBRO_CLAIM_MAX_AGE` longer.",
         unit="d",
     )
     trust_enabled_disabled: bool = _setting(

@@ -26,6 +26,7 @@ Eraser = Callable[[str], int]
 class Erasure:
     """:param also: what else is kept about an organization, by what it is called.
     :param retention: seconds that a tombstone and what belongs to it are kept.
+    :param patience: seconds more while an install of it waits, which may have been sent by anybody.
     :param announce: sends a signal about an organization, after commit, and tells whether no receiver has
         raised; it never raises itself.
     """
@@ -37,6 +38,7 @@ class Erasure:
         claims: ClaimStore,
         also: Mapping[str, Eraser],
         retention: float,
+        patience: float,
         clock: Callable[[], float],
         announce: Callable[[NamedSignal, Organization], bool],
     ) -> None:
@@ -44,6 +46,7 @@ class Erasure:
         self._claims = claims
         self._also = also
         self._retention = retention
+        self._patience = patience
         self._clock = clock
         self._announce = announce
 
@@ -90,18 +93,23 @@ class Erasure:
         :returns: when the next one's ends, or ``None`` where there is none.
         """
         ended = self._clock() - self._retention
-        for tombstone in self._organizations.tombstones(ended):
-            self._end_retention(tombstone.organization_id)
-        oldest = self._organizations.oldest_tombstone()
-        return None if oldest is None else oldest + self._retention
+        in_any_case = ended - self._patience
+        for tombstone in self._organizations.tombstones(ended, in_any_case=in_any_case):
+            self._end_retention(tombstone.organization_id, in_any_case)
+        free = self._organizations.oldest_tombstone(waits=False)
+        oldest = self._organizations.oldest_tombstone(waits=True)
+        ends = [] if free is None else [free + self._retention]
+        ends += [] if oldest is None else [oldest + self._retention + self._patience]
+        return min(ends, default=None)
 
-    def _end_retention(self, organization_id: str) -> None:
-        if self._claims.of_organization(organization_id):
-            return  # it may be installing the app again just now; claims do not wait for ever
+    def _end_retention(self, organization_id: str, in_any_case: float) -> None:
         tombstone = self._organizations.get(organization_id)
-        if tombstone is not None and tombstone.state is State.UNINSTALLED:
-            self._erase_also(organization_id)
-            self._forget(tombstone)
+        if tombstone is None or tombstone.uninstalled_at is None:
+            return
+        if tombstone.uninstalled_at >= in_any_case and self._claims.of_organization(organization_id):
+            return  # it may be installing the app again just now
+        self._erase_also(organization_id)
+        self._forget(tombstone)
 
     def _forget(self, organization: Organization) -> None:
         """Have the app forget it too. The tombstone goes last, for it is what a sweep finds the rest by."""

@@ -116,15 +116,22 @@ class OrganizationStore:
             last = rows[-1].id
             yield from map(self._records.organization, rows)
 
-    def tombstones(self, before: float, limit: int = 100) -> list[Organization]:
-        """Organizations uninstalled before a moment, longest ago first, for whom no install waits."""
-        erased_at = self._table.c.uninstalled_at
-        return self._select((erased_at < before) & ~self._installs_wait, limit=limit, order=erased_at)
+    def tombstones(self, before: float, *, in_any_case: float, limit: int = 100) -> list[Organization]:
+        """Organizations uninstalled before a moment, longest ago first, for whom no install waits.
 
-    def oldest_tombstone(self) -> float | None:
-        """When the one of :meth:`tombstones` was uninstalled that is longest so."""
+        :param in_any_case: those uninstalled before this, though one does: anybody can send them.
+        """
         erased_at = self._table.c.uninstalled_at
-        tombstone = erased_at.is_not(None) & ~self._installs_wait
+        ends = ~self._installs_wait | (erased_at < in_any_case)
+        return self._select((erased_at < before) & ends, limit=limit, order=erased_at)
+
+    def oldest_tombstone(self, *, waits: bool) -> float | None:
+        """When the organization was uninstalled that is longest so.
+
+        :param waits: whether installs may wait for it.
+        """
+        erased_at = self._table.c.uninstalled_at
+        tombstone = erased_at.is_not(None) if waits else erased_at.is_not(None) & ~self._installs_wait
         oldest: float | None = self._scalar(select(erased_at).where(tombstone).order_by(erased_at).limit(1))
         return oldest
 

@@ -238,11 +238,19 @@ class Inquiry:
         self._warn_where_nothing_is_ever_proven()
         return min(due, default=None)
 
-    def install(self, claim: Claim, seen: Organization | None, *, approved: bool = False) -> bool:
+    def install(
+        self,
+        claim: Claim,
+        seen: Organization | None,
+        *,
+        approved: bool = False,
+        takes_subdomain: bool = True,
+    ) -> bool:
         """Put a proven claim in force, unless another was proven meanwhile.
 
         :param seen: the organization as it was before the proof.
         :param approved: it is an operator's word that proves it.
+        :param takes_subdomain: as :meth:`OrganizationStore.change`.
         """
         now = self._clock()
         window = self._config.previous_secret_window
@@ -259,7 +267,7 @@ class Inquiry:
                 return current
             return replace(prove(current, claim, now=now, window=window), approved=approved)
 
-        after = self._organizations.change(claim.organization_id, transition)
+        after = self._organizations.change(claim.organization_id, transition, takes_subdomain=takes_subdomain)
         if after is None or after.shared_secret != claim.shared_secret:
             return False
         self._claims.drop(claim)

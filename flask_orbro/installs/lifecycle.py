@@ -236,14 +236,11 @@ class Lifecycle:
     def _trust_first(self, claim: Claim) -> None:
         """``ORBRO_INSTALL_PROOF = "none"``: the first install is trusted, a different secret never."""
         stored = self._organizations.get(claim.organization_id)
-        bound = self._organizations.bound_to(claim.subdomain) if claim.subdomain else None
         known = stored is not None and stored.shared_secret not in (None, claim.shared_secret)
         if known or (stored is not None and stored.is_active):
             logger.warning("A second install of %s is ignored.", claim.organization_id)
-        elif bound is not None and bound.organization_id != claim.organization_id:
+        elif not self._inquiry.install(claim, stored, takes_subdomain=False):
             logger.warning("An install of %s for a subdomain in use is ignored.", claim.organization_id)
-        else:
-            self._inquiry.install(claim, stored)
 
     def _known(self, organization_id: str) -> Organization | None:
         organization = self._organizations.get(organization_id)

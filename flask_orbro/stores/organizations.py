@@ -147,12 +147,16 @@ class OrganizationStore:
         """
         self._update(organization_id, within=0, last_seen_at=at)
 
-    def change(self, organization_id: str, transition: Transition) -> Organization | None:
+    def change(
+        self, organization_id: str, transition: Transition, *, takes_subdomain: bool = True
+    ) -> Organization | None:
         """Apply a pure transition in one transaction; it may be called again where another writer was first.
 
         A subdomain that the result is bound to is taken from every other organization, and those are
         due to be asked about.
 
+        :param takes_subdomain: ``False``: nothing changes instead, where another organization is known by it
+            that is not uninstalled.
         :returns: the organization as it is then.
         """
         before: Organization | None = None
@@ -162,7 +166,10 @@ class OrganizationStore:
             before = current
             return transition(current)
 
-        after = in_transaction(self.sessions, lambda session: self.change_in(session, organization_id, noted))
+        after = in_transaction(
+            self.sessions,
+            lambda session: self.change_in(session, organization_id, noted, takes_subdomain=takes_subdomain),
+        )
         if after != before:
             self.tell()
         return after
@@ -194,7 +201,12 @@ class OrganizationStore:
         return self._records.organization(row)
 
     def change_in(
-        self, session: Session, organization_id: str, transition: Transition
+        self,
+        session: Session,
+        organization_id: str,
+        transition: Transition,
+        *,
+        takes_subdomain: bool = True,
     ) -> Organization | None:
         """As :meth:`change`, in a transaction of the caller's, who tells of it then."""
         table = self._table
@@ -209,14 +221,11 @@ class OrganizationStore:
             return before
         after = replace(after, version=(before.version + 1) if before else 1)
         if after.bound_subdomain is not None:
-            taken = (table.c.bound_subdomain == after.bound_subdomain) & (
-                table.c.organization_id != organization_id
-            )
-            session.execute(
-                update(table)
-                .where(taken)
-                .values(bound_subdomain=None, ask_at=0, asked=0, version=table.c.version + 1)
-            )
+            others = table.c.organization_id != organization_id
+            if takes_subdomain:
+                self._unbind(session, others & (table.c.bound_subdomain == after.bound_subdomain))
+            elif self._is_known(session, others & (table.c.subdomain == after.bound_subdomain)):
+                return before
         values = self._records.values_of(after, before, row)
         why = what_happened(before, after)
         if why is not None:
@@ -230,6 +239,15 @@ class OrganizationStore:
             if result.rowcount != 1:
                 raise Conflict
         return after
+
+    def _unbind(self, session: Session, which: Any) -> None:
+        values = {"bound_subdomain": None, "ask_at": 0, "asked": 0, "version": self._table.c.version + 1}
+        session.execute(update(self._table).where(which).values(values))
+
+    def _is_known(self, session: Session, which: Any) -> bool:
+        """Whether there is such an organization; the unique index decides between two who come at once."""
+        query = select(self._table.c.id).where(which & (self._table.c.state != State.UNINSTALLED.value))
+        return session.scalar(query.limit(1)) is not None
 
     def _select(self, condition: Any, *, limit: int, order: Any = None) -> list[Organization]:
         return [self._records.organization(row) for row in self._rows(condition, limit=limit, order=order)]

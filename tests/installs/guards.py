@@ -187,6 +187,20 @@ GUARDS = [
         "        return self._organizations.get(organization_id)\n        if outcome:\n            raise",
     ),
     Guard(
+        "without a proof nobody takes the subdomain of one that is suspended",
+        "stores/organizations.py",
+        "elif self._is_known(session,",
+        "elif False and self._is_known(session,",
+        test="tests/installs/test_lifecycle.py",
+    ),
+    Guard(
+        "installs that anybody sends do not put off an erasure for ever",
+        "stores/organizations.py",
+        "~self._installs_wait | (erased_at < in_any_case)",
+        "~self._installs_wait",
+        test="tests/installs/test_erasure.py",
+    ),
+    Guard(
         "a webhook is refused by what the database holds, not by what was read a moment ago",
         "webhooks/verify.py",
         "for read in (self._organization_cache.get, self._organizations.get):",

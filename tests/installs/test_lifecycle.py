@@ -241,6 +241,18 @@ def test_install_proof_none_trusts_the_first_install_and_a_different_secret_neve
     assert world.state.organizations.bound_to("acme").organization_id == world.organization_id
 
 
+def test_install_proof_none_gives_no_subdomain_to_another_while_one_is_suspended(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(ORBRO_INSTALL_PROOF="none")
+    world.install(shared_secret="1" * 40)
+    world.post("/uninstalled", organization_id=world.organization_id)
+    assert world.forge(organization_id="evil", shared_secret="3" * 40).status_code == 200
+    assert world.state.organizations.get("evil") is None
+    world.install(shared_secret="1" * 40)
+    assert (world.me(), world.webhook()) == (200, 200)
+
+
 def test_the_client_id_of_the_app_is_shown_for_a_proof(make_world: MakeWorld) -> None:
     world = make_world(ORBRO_CLIENT_ID="another")
     world.install(client_id=CLIENT_ID)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial, wraps
 from typing import Any, TypeVar, cast, overload
 
@@ -12,7 +13,7 @@ from flask import current_app
 from .api.descriptor import MARK
 from .api.once import handle_once
 from .api.swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials, mark_decorator
-from .context import Caller
+from .context import Caller, set_caller
 from .judging import Words, known_kinds, let_in, terms_of
 from .webhooks import place_of
 
@@ -113,7 +114,7 @@ def webhook_required(
     """
 
     def decorator(function: Any) -> Any:
-        decorated = _decorate(function, (WEBHOOK,), {}, once=deduplicate)
+        decorated = _decorate(function, (WEBHOOK,), {}, event=event, once=deduplicate)
         if event is not None:
             setattr(decorated, MARK, (event, property, value, place_of(function)))
         return decorated
@@ -139,7 +140,14 @@ def any_of(*kinds: str, **options: Any) -> Callable[[F], F]:
     return cast("Callable[[F], F]", _decorate(None, known_kinds(kinds), options))
 
 
-def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any], *, once: bool = False) -> Any:
+def _decorate(
+    view: Any,
+    kinds: tuple[str, ...],
+    options: dict[str, Any],
+    *,
+    event: str | None = None,
+    once: bool = False,
+) -> Any:
     terms = terms_of(kinds, **options)
 
     def decorator(function: F) -> F:
@@ -148,7 +156,7 @@ def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any], *, onc
 
         @wraps(function)
         def authenticated(*args: Any, **kwargs: Any) -> Any:
-            caller = let_in(terms)
+            caller = _registered(let_in(terms), event)
             view = partial(current_app.ensure_sync(function), *args, **kwargs)
             return handle_once(caller, view) if once else view()
 
@@ -158,3 +166,13 @@ def _decorate(view: Any, kinds: tuple[str, ...], options: dict[str, Any], *, onc
     if view is None:
         return mark_decorator(decorator, kinds, optional=terms.optional)
     return decorator(view)
+
+
+def _registered(caller: Caller, event: str | None) -> Caller:
+    """The caller, whose delivery has the event that its view is registered for where it names none."""
+    delivery = caller.delivery
+    if event is None or delivery is None or delivery.event is not None:
+        return caller
+    known = replace(caller, delivery=replace(delivery, event=event))
+    set_caller(known)
+    return known

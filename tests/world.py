@@ -40,27 +40,27 @@ Views = Mapping[str, tuple[Callable[[Any], Any], Body]]
 
 
 def make_view(kind: str, decorate: Callable[[Any], Any], body: Body) -> Any:
-    """A view function, or a method of a Resource, that is sync or async."""
+    """A view function, or a method of a Resource, that is sync or async; parts of its path go nowhere."""
     if kind == "resource":
 
-        def method(self: Resource) -> Any:
+        def method(self: Resource, **_parts: Any) -> Any:
             return body()
 
         return decorate(method)
     if kind == "async resource":
 
-        async def async_method(self: Resource) -> Any:
+        async def async_method(self: Resource, **_parts: Any) -> Any:
             return body()
 
         return decorate(async_method)
     if kind == "view":
 
-        def view() -> Any:
+        def view(**_parts: Any) -> Any:
             return body()
 
         return decorate(view)
 
-    async def async_view() -> Any:
+    async def async_view(**_parts: Any) -> Any:
         return body()
 
     return decorate(async_view)

@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from ..schemas import DeliverySchema, KeptSchema
 from ..state import OrbroState, get_state
 from ..webhooks import Handler
-from .descriptor import check_handlers
+from .descriptor import served_descriptor
 from .once import acknowledgement, sent
 from .swagger import schema_model
 
@@ -36,7 +36,7 @@ def add_handlers(app: Flask, *handlers: Handler) -> None:
         is_new = state.inbox.handlers.add(handler.resolved(state.config))
         if is_new:
             _serve(app, state, handler.path)
-    check_handlers(state)
+    served_descriptor(app)  # for what it raises
     for path in {handler.path for handler in handlers}:
         _describe(state, path)
 
@@ -60,7 +60,7 @@ def _serve(app: Flask, state: OrbroState, path: str) -> None:
     def post(self: Resource) -> Response:
         delivery = get_caller().delivery
         assert delivery is not None  # webhook_required let it in
-        return acknowledgement(state.inbox.receive(delivery, **sent()))
+        return acknowledgement(state.inbox.receive(delivery, sent()))
 
     resource: Any = type("InboxResource", (Resource,), {"post": post})
     app.add_url_rule(path, endpoint, resource.as_view(endpoint))

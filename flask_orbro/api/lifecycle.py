@@ -20,6 +20,7 @@ from .body import load, read_json
 from .descriptor import check_once, served_descriptor
 from .document import finish_document
 from .inbox import document_inbox
+from .once import finish_unanswered
 from .problems import handle_api_error
 from .swagger import AUTHORIZATIONS, PRODUCES, problems, schema_model
 
@@ -145,6 +146,7 @@ def register_blueprint(app: Flask, state: OrbroState) -> Blueprint:
     )
     for start in (check_once(app), state.sweeper.start_once, state.inbox.start_once):
         blueprint.before_app_request(start)
+    blueprint.teardown_app_request(finish_unanswered)
     app.register_blueprint(blueprint)
     return blueprint
 

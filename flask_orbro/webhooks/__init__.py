@@ -9,6 +9,7 @@ from .handlers import Handlers as Handlers
 from .handlers import event_named as event_named
 from .handlers import place_of as place_of
 from .inbox import Inbox as Inbox
+from .inbox import Sent as Sent
 from .time_limit import TimeLimitExceeded as TimeLimitExceeded
 from .verify import WebhookVerifier as WebhookVerifier
 from .worker import LeaseLost as LeaseLost

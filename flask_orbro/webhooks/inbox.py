@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,6 +32,21 @@ logger = get_logger(__name__)
 REGULARLY = 60.0
 #: Batches of one sweep at most: then it is somebody else's turn.
 _BATCHES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """The request of a delivery, whose token has been verified.
+
+    :param path: of its route, as that is registered.
+    :param target: the path that was asked for.
+    """
+
+    path: str
+    target: str
+    body: bytes = field(repr=False)
+    token: str = field(repr=False)
+    headers: Iterable[tuple[str, str]] = field(repr=False)
 
 
 class Inbox:
@@ -63,17 +79,15 @@ class Inbox:
         self._turned_away = False
         self._is_used = False
 
-    def receive(
-        self, delivery: Delivery, *, path: str, body: bytes, token: str, headers: Iterable[tuple[str, str]]
-    ) -> DeliveryRecord:
+    def receive(self, delivery: Delivery, sent: Sent) -> DeliveryRecord:
         """Keep a verified delivery, and have somebody handle it. It is committed when this returns.
 
         :raises ServiceUnavailable: the database does not take it.
         """
-        event = delivery.event or self.handlers.event_at(path)
+        event = delivery.event or self.handlers.event_at(sent.path)
         room = self.doorbell.room > 0
-        record = self._record(delivery, path, body, token, headers, event)
-        if event is not None and not self.handlers.of(path, event, delivery.payload):
+        record = self._record(delivery, sent, event)
+        if not self.handlers.could_be_for(sent.path, event, delivery.payload):
             record |= {"state": DeliveryState.DONE, "last_error": UNHANDLED}
         else:
             # One that nobody is told of is due at once: the sweep finds it when there is room.
@@ -83,16 +97,14 @@ class Inbox:
             self._call(kept.id, room)
         return kept
 
-    def begin(
-        self, delivery: Delivery, *, path: str, body: bytes, token: str, headers: Iterable[tuple[str, str]]
-    ) -> tuple[DeliveryRecord, str]:
+    def begin(self, delivery: Delivery, sent: Sent) -> tuple[DeliveryRecord, str]:
         """Keep a delivery that a view is about to handle itself.
 
         :returns: it and its lease. It is a duplicate where an equal one was handled before.
         :raises ServiceUnavailable: an equal one is being handled, or the database does not take it.
         """
         lease = secrets.token_hex(16)
-        record = self._record(delivery, path, body, token, headers, delivery.event)
+        record = self._record(delivery, sent, delivery.event)
         new = DeliveryRecord(**record, state=DeliveryState.PROCESSING, attempts=1)
         lost_before = new.received_at - self._config.handler_time_limit - MARGIN
         self._is_used = True
@@ -167,26 +179,19 @@ class Inbox:
             self._turned_away = True
             self.sweeper.wake()
 
-    def _record(
-        self,
-        delivery: Delivery,
-        path: str,
-        body: bytes,
-        token: str,
-        headers: Iterable[tuple[str, str]],
-        event: str | None,
-    ) -> dict[str, Any]:
-        sent = list(headers)
-        named = {name.lower(): value for name, value in sent}
+    def _record(self, delivery: Delivery, sent: Sent, event: str | None) -> dict[str, Any]:
+        headers = list(sent.headers)
+        named = {name.lower(): value for name, value in headers}
+        body_digest = hashlib.sha256(sent.body).hexdigest()
         return {
             "organization_id": delivery.organization_id,
             "user_id": delivery.user_id,
             "event": event,
-            "path": path,
-            "payload": body,
-            "headers": kept_headers(sent),
+            "path": sent.path,
+            "payload": sent.body,
+            "headers": kept_headers(headers),
             "trace_id": trace_id(named.get("traceparent"), named.get("x-request-id")),
-            "digest": self._digest(delivery.organization_id, path, hashlib.sha256(body).hexdigest(), token),
+            "digest": self._digest(delivery.organization_id, sent.target, body_digest, sent.token),
             "received_at": self._clock(),
         }
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import sessionmaker
 from flask_orbro import Delivery, OrbroConnect, current_delivery, current_organization
 from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
-from flask_orbro.stores.delivery_record import DeliveryState
+from flask_orbro.stores.delivery_record import UNHANDLED, DeliveryState
 
 from ..conftest import CLIENT_ID, bearer
 from ..platform.test_ways import connections_to
@@ -243,6 +243,17 @@ def test_the_event_is_the_payloads_else_the_paths(
     body = {"data": json.dumps(payload), "content_type": "application/json"}
     assert world.send(**body).status_code == 202
     assert [row.event for row in world.rows] == [event]
+
+
+@pytest.mark.parametrize("event", ["*", "device:*"])
+def test_a_pattern_that_the_property_alone_refuses_has_nothing_to_be_dead_of(
+    make_inbox_world: MakeWorld, event: str
+) -> None:
+    seen: list[Any] = []
+    world = make_inbox_world(handlers=keeping(seen, event, property="profile_id", value="A"))
+    world.send(json={"data": {"profile_id": "B"}})
+    assert seen == []
+    assert (world.rows[0].state, world.rows[0].last_error) == (DeliveryState.DONE, UNHANDLED)
 
 
 def test_an_event_that_nobody_knows_is_left_to_a_person(make_inbox_world: MakeWorld) -> None:

@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-from flask import abort, jsonify
+from flask import Response, abort, jsonify, request
+from werkzeug.exceptions import HTTPException
 
 from flask_orbro import current_delivery, webhook_required
 from flask_orbro.stores.delivery_record import DeliveryState
 
+from ..conftest import bearer
 from ..world import KINDS, is_problem
 from .conftest import InboxWorld
 
@@ -100,6 +102,48 @@ def test_what_raised_may_come_again(make_world: Callable[..., InboxWorld], kind:
     assert send().status_code == 200
 
 
+@both_modes
+@every_kind
+def test_the_answer_decides_whether_it_failed(
+    make_world: Callable[..., InboxWorld], testing: bool, kind: str
+) -> None:
+    view = View(HTTPException(response=Response("fine")))
+    world = make_world(view, kind=kind, TESTING=testing)
+    send = sender(world)
+    assert [send().status_code, send().status_code] == [200, 202]
+    assert len(view.seen) == 1
+    assert [row.state for row in world.rows] == [DeliveryState.DONE, DeliveryState.DUPLICATE]
+
+
+@both_modes
+def test_an_error_that_nobody_answers_is_a_failure(
+    make_world: Callable[..., InboxWorld], testing: bool
+) -> None:
+    world = make_world(View(ValueError("broken")), TESTING=testing, PROPAGATE_EXCEPTIONS=True)
+    headers = bearer(world.platform.webhook_token("acme"))
+    client = world.app.test_client()
+    with pytest.raises(ValueError, match="broken"):
+        client.post(PATH, json={"a": 1}, headers=headers)
+    assert (world.rows[0].state, world.rows[0].last_error) == (DeliveryState.FAILED, "ValueError: broken")
+    assert client.post(PATH, json={"a": 1}, headers=headers).status_code == 200
+
+
+@both_modes
+def test_one_route_with_two_paths_has_two_deliveries(make_inbox_world: MakeWorld, testing: bool) -> None:
+    seen: list[str] = []
+
+    def view() -> Any:
+        seen.append(request.path)
+        return {}
+
+    decorate = webhook_required(deduplicate=True)
+    world = make_inbox_world(views={"/webhook/of/<int:number>": (decorate, view)}, TESTING=testing)
+    token = world.platform.webhook_token("acme")
+    for number in (1, 2, 1):
+        world.send(path=f"/webhook/of/{number}", token=token, json={"a": 1})
+    assert seen == ["/webhook/of/1", "/webhook/of/2"]
+
+
 def test_while_a_view_is_at_it_an_equal_one_is_asked_for_later(make_world: Callable[..., InboxWorld]) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -137,6 +181,22 @@ def test_a_view_without_it_leaves_nothing(make_inbox_world: MakeWorld) -> None:
     world = make_inbox_world()
     assert world.send(path="/webhook/device").status_code == 200
     assert world.rows == []
+
+
+@both_modes
+@every_kind
+@pytest.mark.parametrize("deduplicate", [False, True], ids=["each time", "once"])
+def test_an_inline_delivery_that_names_no_event_has_the_one_of_its_view(
+    make_inbox_world: MakeWorld, testing: bool, kind: str, deduplicate: bool
+) -> None:
+    def view() -> Any:
+        return {"event": current_delivery.event}
+
+    decorate = webhook_required(event="a:b", deduplicate=deduplicate)
+    world = make_inbox_world(views={PATH: (decorate, view)}, kind=kind, TESTING=testing)
+    assert world.send(path=PATH, json={"a": 1}).json == {"event": "a:b"}
+    assert world.send("c:d", path=PATH).json == {"event": "c:d"}
+    assert [row.event for row in world.rows] == (["a:b", "c:d"] if deduplicate else [])
 
 
 def test_an_inline_delivery_names_its_event(make_inbox_world: MakeWorld) -> None:

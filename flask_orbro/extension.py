@@ -11,6 +11,7 @@ from flask import Flask, current_app, has_request_context, request
 from flask_restx import Api
 
 from . import settings
+from .api.descriptor import served_descriptor
 from .api.inbox import add_handlers
 from .api.lifecycle import init_api, register_blueprint
 from .api.limits import limit_lifecycle
@@ -114,12 +115,14 @@ class OrbroConnect(Outbound):
         """Give a flask-restx API the security definitions, the lifecycle's documentation and problem details.
 
         :param app: by default the API's own, else the current one.
+        :raises DescriptorError: a view that the app has by now, and ``connect.json``, conflict.
         """
         owner = app or (api.app if isinstance(api.app, Flask) else None)
         state = get_state(owner)
         # Else flask-restx leaves out models that another only refers to, and the document is invalid.
         (owner or current_app).config["RESTX_INCLUDE_ALL_MODELS"] = True
         init_api(api, state)
+        served_descriptor(owner or current_app)  # for what it raises
 
     def on(
         self,

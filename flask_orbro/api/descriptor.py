@@ -10,7 +10,7 @@ from flask import Flask
 from ..descriptor import Registration, app_path, compose, drift
 from ..errors import DescriptorError
 from ..logs import get_logger
-from ..state import OrbroState, get_state
+from ..state import get_state
 
 logger = get_logger(__name__)
 
@@ -53,12 +53,6 @@ def check_once(app: Flask) -> Callable[[], None]:
                 logger.error("The app descriptor is not served: %s", error)
 
     return check
-
-
-def check_handlers(state: OrbroState) -> None:
-    """:raises DescriptorError: file and handlers conflict."""
-    found = (handler.registration for handler in state.inbox.handlers.all())
-    compose(state.descriptor, [item for item in found if item])
 
 
 def _refuse_shadowed(app: Flask) -> None:

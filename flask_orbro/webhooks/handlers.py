@@ -102,6 +102,10 @@ class Handler:
         """
         if self.event != "*" and (event is None or not fnmatchcase(event, self.event)):
             return False
+        return self.wants(payload)
+
+    def wants(self, payload: Any) -> bool:
+        """Whether a payload is for it, as far as the property tells."""
         if self.where is None or not isinstance(payload, Mapping):
             return True
         name, value = self.where
@@ -152,6 +156,12 @@ class Handlers:
         """Those that a delivery is for, each function once."""
         found = {handler.name: handler for handler in self.at(path)[::-1] if handler.takes(event, payload)}
         return list(found.values())[::-1]
+
+    def could_be_for(self, path: str, event: str | None, payload: Any) -> bool:
+        """Whether a delivery is for any of them, or would be if its event were known."""
+        if event is not None:
+            return bool(self.of(path, event, payload))
+        return any(handler.wants(payload) for handler in self.at(path))
 
     def event_at(self, path: str) -> str | None:
         """The event of a path that is registered for one alone."""

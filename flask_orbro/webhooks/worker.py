@@ -109,7 +109,7 @@ class _Attempt:
         self._progress: Mapping[str, str] = record.progress
         # Then the first one to be run is the one that all workers before were lost in.
         self._nothing_noted = not any(map(attempt_of, record.progress.values()))
-        self._error: str | None = None
+        self._errors: list[str] = []
         self._wait: float | None = None
         self._has_ended = False
 
@@ -130,7 +130,7 @@ class _Attempt:
         )
         handlers = known.of(record.path, event, payload)
         if not handlers:
-            self._error = self._nobody(event)
+            self._errors.append(self._nobody(event))
             return self._settle(delivery, DeliveryState.DEAD)
         for handler in handlers:
             others = [other for other in handlers if other is not handler]
@@ -144,7 +144,10 @@ class _Attempt:
         if path not in self._worker.handlers:
             return f"No handler is registered at {path}."
         if event is None:
-            return "The payload names no event (ORBRO_WEBHOOK_EVENT_KEY), and its path has several."
+            return (
+                "The payload names no event (ORBRO_WEBHOOK_EVENT_KEY), and its path is not registered for "
+                "exactly one."
+            )
         return f"No handler takes {event} at {path}."
 
     def _run(self, handler: Handler, delivery: Delivery, others: list[Handler]) -> bool:
@@ -153,7 +156,7 @@ class _Attempt:
             return False
         attempt = self._attempt(handler)
         if attempt > handler.attempts:  # its worker was lost in the last one
-            self._error = f"{handler.name}: {LOST}"
+            self._errors.append(f"{handler.name}: {LOST}")
             self._give_up(handler)
             return True
         given = replace(delivery, attempt=attempt)
@@ -203,7 +206,7 @@ class _Attempt:
         first = 1 if self._nothing_noted else self._record.attempts
         self._nothing_noted = False
         self._progress = {**self._progress, handler.name: since(first)}
-        if first == 1 and self._error is None:
+        if first == 1 and not self._errors:
             return True  # the next worker, should this one be lost, comes to the same
         return self._worker.store.settle(self._record.id, self._lease, {"progress": self._progress})
 
@@ -225,7 +228,7 @@ class _Attempt:
             "it is tried again" if again else "it is given up",
             exc_info=error,
         )
-        self._error = storable(f"{handler.name}: {text_of(error)}")
+        self._errors.append(f"{handler.name}: {text_of(error)}")
         if again:
             wait = self._worker.wait_after(error, attempt)
             self._wait = max(self._wait or 0, wait)
@@ -243,13 +246,14 @@ class _Attempt:
 
     def _settle(self, delivery: Delivery, state: DeliveryState) -> DeliveryState | None:
         values = self._values(state, self._progress)
-        if self._error is not None:
-            values["last_error"] = self._error
+        error = storable("\n".join(self._errors))
+        if error:
+            values["last_error"] = error
         if not self._worker.store.settle(self._record.id, self._lease, values):
             return None
         if state is DeliveryState.DEAD:
-            logger.error("Delivery %s is given up: %s", self._record.id, self._error)
-            self._worker.dead(delivery, self._error or "")
+            logger.error("Delivery %s is given up: %s", self._record.id, error)
+            self._worker.dead(delivery, error)
         if state is DeliveryState.FAILED:
             self._worker.retry()
         return state

@@ -28,7 +28,13 @@ A = {"event_name": "a", "callback_api": f"{BASE}/a"}
 def make(tmp_path: Path, settings: dict[str, Any]) -> Callable[..., Flask]:
     """Makes an app whose connect.json has these members besides the id."""
 
-    def make(orbro: OrbroConnect, *, webhooks: list[Any] | None = None, **members: Any) -> Flask:
+    def make(
+        orbro: OrbroConnect,
+        *,
+        webhooks: list[Any] | None = None,
+        prepare: Callable[[Flask], object] = lambda app: None,
+        **members: Any,
+    ) -> Flask:
         usual = {"id": "x", "baseUrl": BASE} | members
         document: dict[str, Any] = {name: value for name, value in usual.items() if value is not None}
         if webhooks is not None:
@@ -36,6 +42,7 @@ def make(tmp_path: Path, settings: dict[str, Any]) -> Callable[..., Flask]:
         (tmp_path / "connect.json").write_text(json.dumps(document))
         app = Flask("made", root_path=str(tmp_path), instance_path=str(tmp_path))
         app.config.update(settings)
+        prepare(app)
         orbro.init_app(app)
         return app
 
@@ -158,6 +165,32 @@ def test_a_conflict_of_a_handler_is_an_error_at_start_that_names_both_places(
     said = str(caught.value)
     assert "connect.json: modules.webhooks[1]" in said
     assert "the_handler (test_descriptor_code.py:" in said
+
+
+@pytest.mark.parametrize("when", ["before init_app", "before init_api"])
+def test_a_conflict_of_a_view_that_is_there_by_then_is_an_error_at_start(
+    make: Callable[..., Flask], when: str
+) -> None:
+    @webhook_required(event="a")
+    def the_view() -> dict[str, str]:
+        return {}
+
+    def add(app: Flask) -> None:
+        app.add_url_rule("/a", view_func=the_view, methods=["POST"])
+
+    def start() -> None:
+        orbro, webhooks = OrbroConnect(), [{"event_name": "a", "callback_api": "/elsewhere"}]
+        if when == "before init_app":
+            make(orbro, webhooks=webhooks, prepare=add)
+        app = make(orbro, webhooks=webhooks)
+        add(app)
+        orbro.init_api(Api(app))
+
+    with pytest.raises(DescriptorError) as caught:
+        start()
+    said = str(caught.value)
+    assert "connect.json: modules.webhooks[0]" in said
+    assert "the_view (test_descriptor_code.py:" in said
 
 
 @pytest.mark.parametrize("testing", [True, False])

@@ -210,6 +210,20 @@ def test_one_that_is_given_up_keeps_no_other_from_being_tried_again(make_inbox_w
     assert world.rows[0].state is DeliveryState.DEAD
 
 
+def test_of_several_that_are_given_up_each_says_why(make_inbox_world: MakeWorld) -> None:
+    first, second = Failing(ValueError("broken")), Failing(KeyError("missing"))
+
+    def register(orbro: OrbroConnect) -> None:
+        first.register(orbro, "first", max_attempts=1)
+        second.register(orbro, "second", max_attempts=1)
+
+    world = make_inbox_world(handlers=register)
+    world.send()
+    module = Failing.__module__
+    said = f"{module}.first: ValueError: broken\n{module}.second: KeyError: 'missing'"
+    assert (world.rows[0].state, world.rows[0].last_error) == (DeliveryState.DEAD, said)
+
+
 # Time limits.
 
 

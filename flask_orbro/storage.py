@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from flask import Flask
@@ -14,6 +13,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .errors import ConfigurationError
+from .http.forks import ProcessLock
 from .models import Models, base_of, map_models, own_models
 from .stores.cache import Cache, MemoryCache
 from .stores.redis_cache import RedisCache, redis_cache_from_url
@@ -76,7 +76,7 @@ def open_cache(redis: Any, redis_url: str | None, patience: float) -> Cache:
 
 
 def _lazy(make: Callable[[], SessionFactory]) -> SessionFactory:
-    lock = Lock()
+    lock = ProcessLock()
     made: list[SessionFactory] = []
 
     def sessions() -> Session:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from .http.forks import ProcessLock
 from .logs import get_logger
 
 logger = get_logger(__name__)
@@ -36,7 +37,7 @@ class Sweeper:
         self._sweep = sweep
         self._clock = clock
         self._enabled = enabled
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._awake = threading.Event()
         self._thread: threading.Thread | None = None
         self._pid = 0

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import anyio
 import httpx2
 
+from .forks import ProcessLock
+
 T = TypeVar("T")
 
 _brief: ContextVar[bool] = ContextVar("orbro_brief_loops", default=False)
@@ -116,7 +118,7 @@ class LoopThread:
     """An event loop in a thread of its own, started when first needed and anew after a fork."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()

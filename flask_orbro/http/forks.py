@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 from typing import Protocol
 from weakref import WeakSet
 
@@ -19,6 +21,23 @@ def anew_after_fork(thing: StartsAnew) -> None:
     """Have a thing start anew now, and in each child that is forked while there is one."""
     thing.start_anew()
     _known.add(thing)
+
+
+class ProcessLock:
+    """A lock of the threads of one process: in a forked child nobody holds it."""
+
+    def __init__(self) -> None:
+        anew_after_fork(self)
+
+    def start_anew(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(RuntimeError):  # who held it has forked, and this is the child
+            self._lock.release()
 
 
 def _start_anew() -> None:

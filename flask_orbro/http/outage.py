@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from .forks import ProcessLock
 
 
 class KnownOutage(Exception):
@@ -44,7 +45,7 @@ class OutageMemory:
         self._memory = memory
         self._stall = stall
         self._timer = timer
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._origins: dict[str, _Origin] = {}
 
     def enter(self, origin: str) -> object:

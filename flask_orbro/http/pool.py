@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -16,6 +15,7 @@ import httpx2
 from httpx2._utils import get_environment_proxies
 
 from ..protocol import USER_AGENT
+from .forks import ProcessLock
 from .network import AsyncTransport, Transport, patience
 from .server_clock import TIMES, Times
 
@@ -75,19 +75,21 @@ class HttpPool:
         self._headers.update(headers)
         self._verify = verify
         self._timeout = httpx2.Timeout(request_timeout, connect=connect_timeout)
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
+        self._tls_lock = ProcessLock()
+        self._tls: ssl.SSLContext | None = None
         self._client: httpx2.Client | None = None
         self._pid = 0
         self._async_clients: dict[
             asyncio.AbstractEventLoop, tuple[httpx2.AsyncClient, AsyncGenerator[None]]
         ] = {}
 
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
+    def _trust(self) -> ssl.SSLContext:
         # One for all clients: to read the certificate store costs more than a call.
-        if isinstance(self._verify, str):
-            return trusting(self._verify)
-        return httpx2.create_ssl_context(verify=self._verify)
+        with self._tls_lock:
+            if self._tls is None:
+                self._tls = _trusting(self._verify)
+            return self._tls
 
     @property
     def client(self) -> httpx2.Client:
@@ -123,13 +125,14 @@ class HttpPool:
         limits = httpx2.Limits(
             max_connections=self._size, max_keepalive_connections=self._size, keepalive_expiry=30
         )
-        direct = transport_class(tls=self._tls, limits=limits)
+        tls = self._trust()
+        direct = transport_class(tls=tls, limits=limits)
         proxied = {
-            pattern: transport_class(tls=self._tls, limits=limits, proxy=proxy) if proxy else direct
+            pattern: transport_class(tls=tls, limits=limits, proxy=proxy) if proxy else direct
             for pattern, proxy in get_environment_proxies().items()
         }
         return {
-            "verify": self._tls,
+            "verify": tls,
             "limits": limits,
             "timeout": self._timeout,
             "headers": self._headers,
@@ -205,6 +208,10 @@ class HttpPool:
         known = self._async_clients.pop(asyncio.get_running_loop(), None)
         if known is not None:
             await known[1].aclose()
+
+
+def _trusting(verify: bool | str) -> ssl.SSLContext:
+    return trusting(verify) if isinstance(verify, str) else httpx2.create_ssl_context(verify=verify)
 
 
 def trusting(authorities: str) -> ssl.SSLContext:

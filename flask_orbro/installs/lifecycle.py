@@ -17,6 +17,7 @@ from .. import signals
 from ..config import Config
 from ..crypto import KeyedHash
 from ..errors import NotFound, ServiceUnavailable
+from ..http.forks import anew_after_fork
 from ..installation import (
     Claim,
     Organization,
@@ -76,6 +77,10 @@ class Lifecycle:
         self._clock = clock
         self._announce = announce
         self._asks_later = asks_later
+        anew_after_fork(self)
+
+    def start_anew(self) -> None:
+        """Forget who waits: in a forked child nobody does."""
         self._queue = threading.BoundedSemaphore(QUEUE)
 
     # What the platform, or somebody else, says.
@@ -115,12 +120,13 @@ class Lifecycle:
         """
         if self._inquiry.platform_hangs:
             return False
-        if not self._queue.acquire(blocking=False):
+        queue = self._queue
+        if not queue.acquire(blocking=False):
             return False
         try:
             return self._proven_or_kept(claim)
         finally:
-            self._queue.release()
+            queue.release()
 
     def _proven_or_kept(self, claim: Claim) -> bool:
         wait = self._config.proof_timeout

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..config import Config
 from ..http.flight import SingleFlight
+from ..http.forks import anew_after_fork
 from ..http.network import seconds_left
 from ..http.pool import HttpPool, Unreachable
 from ..http.server_clock import ServerClock
@@ -49,10 +50,14 @@ class Prover:
         self._http = http
         self._clock = clock
         self._metrics = metrics
-        self._slots = threading.BoundedSemaphore(AT_ONCE)
-        self._stored_slots = threading.BoundedSemaphore(AT_ONCE)
         self._flights: SingleFlight[Proof | None] = SingleFlight()
         self._hung_until = 0.0
+        anew_after_fork(self)
+
+    def start_anew(self) -> None:
+        """Forget the proofs that run: in a forked child none does."""
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._stored_slots = threading.BoundedSemaphore(AT_ONCE)
 
     @property
     def platform_hangs(self) -> bool:

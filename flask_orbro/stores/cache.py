@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from cachetools import TLRUCache
 
 from ..crypto import KeyedHash, Sealer, derive_key
+from ..http.forks import anew_after_fork
 
 T = TypeVar("T")
 
@@ -66,6 +67,13 @@ class MemoryCache:
         self._entries: TLRUCache[str, tuple[bytes, float]] = TLRUCache(
             entries, ttu=lambda _name, entry, _now: entry[1], timer=timer
         )
+        anew_after_fork(self)
+
+    def start_anew(self) -> None:
+        """Drop what a thread of the parent was writing when it forked: it may be half there."""
+        if self._lock.locked():
+            self._lock = threading.Lock()
+            self._entries = TLRUCache(self._entries.maxsize, ttu=self._entries.ttu, timer=self._timer)
 
     def get_many(self, names: Sequence[str]) -> list[bytes | None]:
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ from cachetools import TTLCache
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ServiceUnavailable
+from ..http.forks import ProcessLock
 from ..logs import get_logger
 from .organizations import OrganizationStore
 
@@ -32,7 +32,7 @@ class Presence:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._written: TTLCache[str, bool] = TTLCache(ENTRIES, SEEN_EVERY, timer)
 
     def note(self, organization_id: str) -> None:

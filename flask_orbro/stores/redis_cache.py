@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..http.forks import ProcessLock
 from ..logs import get_logger
 from .cache import MemoryCache
 
@@ -41,7 +41,7 @@ class RedisCache:
         self._patience = min(patience, REDIS_TIMEOUT)
         self._client = impatient(client, self._patience)
         self._memory = MemoryCache()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._rest_until = 0.0
 
     def get_many(self, names: Sequence[str]) -> list[bytes | None]:

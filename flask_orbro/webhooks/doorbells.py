@@ -10,6 +10,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Protocol
 
+from ..http.forks import ProcessLock
 from ..logs import get_logger
 
 logger = get_logger(__name__)
@@ -71,7 +72,7 @@ class ThreadDoorbell:
         self._handle = handle
         self._count = threads
         self._drain = drain
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._closing = self._stopped = self._failed = False
         self._start_anew()
 

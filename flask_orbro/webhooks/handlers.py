@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -14,6 +13,7 @@ from typing import Any
 from ..config import SETTINGS, Config
 from ..descriptor import Registration, app_path
 from ..errors import ConfigurationError
+from ..http.forks import ProcessLock
 from .delivery import Delivery
 
 Function = Callable[[Delivery], Any]
@@ -119,7 +119,7 @@ class Handlers:
     """The handlers of one app."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._by_path: dict[str, list[Handler]] = {}
 
     def __bool__(self) -> bool:

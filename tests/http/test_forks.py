@@ -9,12 +9,21 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from flask_orbro.http.bulkhead import Bulkhead, Full
+from flask_orbro.http.event_loop import LoopThread
 from flask_orbro.http.flight import SingleFlight
 from flask_orbro.http.forks import _known
+from flask_orbro.http.outage import OutageMemory
+from flask_orbro.http.pool import HttpPool
+from flask_orbro.installs.proof import AT_ONCE, Prover
+from flask_orbro.stores.cache import MemoryCache
+from flask_orbro.sweeper import Sweeper
+from flask_orbro.webhooks import ThreadDoorbell
+from flask_orbro.webhooks.handlers import Handlers
 
 from .test_flight import Question
 
@@ -103,8 +112,22 @@ def test_a_call_that_forks_ends_in_the_child_without_making_room_for_another() -
     bulkhead.leave("acme", counted)
 
 
-@pytest.mark.parametrize("thing", [SingleFlight(), Bulkhead(1)], ids=["flights", "bulkhead"])
-def test_a_lock_that_is_held_is_not_held_in_a_child(thing: SingleFlight[int] | Bulkhead) -> None:
+THINGS: dict[str, Callable[[], Any]] = {
+    "flights": SingleFlight,
+    "bulkhead": lambda: Bulkhead(1),
+    "pool": lambda: HttpPool(size=1, connect_timeout=1, request_timeout=1),
+    "loop": LoopThread,
+    "memory": MemoryCache,
+    "outages": lambda: OutageMemory(memory=1, stall=1),
+    "sweeper": lambda: Sweeper(lambda: None, time.time, enabled=True),
+    "doorbell": lambda: ThreadDoorbell(print, threads=1, drain=1),
+    "handlers": Handlers,
+}
+
+
+@pytest.mark.parametrize("make", THINGS.values(), ids=THINGS)
+def test_a_lock_that_is_held_is_not_held_in_a_child(make: Callable[[], Any]) -> None:
+    thing = make()
     held, go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -113,7 +136,8 @@ def test_a_lock_that_is_held_is_not_held_in_a_child(thing: SingleFlight[int] | B
             assert go.wait(10)
 
     def takes() -> None:
-        assert thing._lock.acquire(timeout=1)
+        with thing._lock:
+            pass
 
     with ThreadPoolExecutor(1) as pool:
         holding = pool.submit(hold)
@@ -123,6 +147,39 @@ def test_a_lock_that_is_held_is_not_held_in_a_child(thing: SingleFlight[int] | B
         finally:
             go.set()
         holding.result(5)
+
+
+def test_who_holds_a_lock_may_fork() -> None:
+    pool = HttpPool(size=1, connect_timeout=1, request_timeout=1)
+
+    def goes_on() -> None:
+        pool._lock.__exit__()
+        with pool._lock:
+            pass
+
+    with pool._lock:
+        in_child(goes_on)
+
+
+def test_a_child_reads_the_certificates_that_its_parent_was_reading() -> None:
+    pool = HttpPool(size=1, connect_timeout=1, request_timeout=1)
+    with pool._tls_lock:
+        in_child(lambda: pool.client)
+    assert pool.client is pool.client
+
+
+def test_proofs_of_the_parent_take_no_turn_in_a_child() -> None:
+    prover = Prover(*[object()] * 4)  # type: ignore[arg-type]
+    for _ in range(AT_ONCE):
+        assert prover._slots.acquire(timeout=1)
+        assert prover._stored_slots.acquire(timeout=1)
+
+    def has_turns() -> None:
+        assert prover._slots.acquire(timeout=1)
+        assert prover._stored_slots.acquire(timeout=1)
+
+    in_child(has_turns)
+    assert not prover._slots.acquire(blocking=False)
 
 
 def test_what_is_gone_is_not_started_anew() -> None:

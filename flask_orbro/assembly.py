@@ -122,10 +122,11 @@ def assemble(
     )
     sweep = one_after_another(inquiry.sweep, erasure.sweep)
     sweeper = Sweeper(sweep, clock, enabled=config.sweeper)
+    organization_cache = OrganizationCache(organizations, ttl=ttl)
     shared: dict[str, Any] = {
         **stores,
         "config": config,
-        "organization_cache": OrganizationCache(organizations, ttl=ttl),
+        "organization_cache": organization_cache,
         "inquiry": inquiry,
     }
     verdicts = VerdictStore(
@@ -167,7 +168,7 @@ def assemble(
         celery_app=celery_app,
         sessions=sessions,
         models=models,
-        organizations=shared["organization_cache"],
+        organizations=organization_cache,
         sweep=sweep,
         clock=clock,
     )
@@ -178,6 +179,7 @@ def assemble(
         http=http,
         loop_thread=loop_thread,
         **stores,
+        organization_cache=organization_cache,
         keys=keys,
         client_info=client_info,
         presence=Presence(organizations, clock),

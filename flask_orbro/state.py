@@ -24,6 +24,7 @@ from .metrics import NoMetrics, PrometheusMetrics
 from .models import Models
 from .platform import Platform
 from .stores.claims import ClaimStore
+from .stores.organization_cache import OrganizationCache
 from .stores.organizations import OrganizationStore
 from .stores.presence import Presence
 from .stores.rotation import Rotation
@@ -44,6 +45,7 @@ class OrbroState:
     keys: KeyRing = field(repr=False)
     loop_thread: LoopThread = field(repr=False)
     organizations: OrganizationStore = field(repr=False)
+    organization_cache: OrganizationCache = field(repr=False)
     claims: ClaimStore = field(repr=False)
     client_info: ClientInfoDataStore = field(repr=False)
     presence: Presence = field(repr=False)
@@ -76,6 +78,7 @@ class OrbroState:
         self.http.close()
         self.connections.close()
         self.loop_thread.close()
+        self.organization_cache.close()
 
 
 def get_state(app: Flask | None = None) -> OrbroState:

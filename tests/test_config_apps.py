@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from flask_orbro.state import get_state
 from flask_orbro.storage import sqlite_file
 
 from .conftest import CLIENT_ID, DESCRIPTOR
+from .world import World
 
 MakeApp = Callable[..., Flask]
 
@@ -73,6 +75,18 @@ def test_init_app_runs_no_sql_and_asks_nobody(
     assert not connections
     assert not started_threads
     assert not simulator.platform.requests
+
+
+def test_a_closed_app_keeps_no_organization_and_no_thread(make_world: Callable[..., World]) -> None:
+    world = make_world(ORBRO_ORGANIZATION_TTL=60)
+    state = get_state(world.app)
+    kept = weakref.ref(state.organization_cache.get(world.organization_id))  # type: ignore[type-var]
+    letting_go = state.organization_cache._letting_go
+    assert letting_go is not None
+    state.close()
+    gc.collect()
+    letting_go.join(5)
+    assert (kept(), letting_go.is_alive()) == (None, False)
 
 
 def test_the_own_database_is_a_file_for_its_owner_alone_and_has_tables_when_they_are_needed(

@@ -70,9 +70,12 @@ class TokenAuth(httpx2.Auth):
                 if answer.status_code >= 400:
                     answer.read()
             else:
-                answer = step()
-                if isinstance(answer, Future):
-                    answer = _waited_for(answer, request)
+                with _waiting(request):
+                    answer = step()
+                    if isinstance(answer, Future):
+                        answer = _waited_for(answer, request)
+                    if seconds_left() <= 0:
+                        raise _late(request)
             step = _following(flow, answer)
 
     async def async_auth_flow(
@@ -88,10 +91,12 @@ class TokenAuth(httpx2.Auth):
             else:
                 # What may ask a database or a server is not for the event loop.
                 here = step is self._token and self._at_hand()
-                answer = step() if here else await asyncio.to_thread(step)
-                if isinstance(answer, Future):
-                    with _waiting(request):
+                with _waiting(request):
+                    answer = step() if here else await asyncio.to_thread(step)
+                    if isinstance(answer, Future):
                         answer = await asyncio.wrap_future(answer)
+                    if seconds_left() <= 0:
+                        raise _late(request)
             step = _following(flow, answer)
 
 
@@ -110,11 +115,14 @@ def _waiting(request: httpx2.Request) -> Iterator[None]:
 
 def _waited_for(token: Future[T], request: httpx2.Request) -> T:
     left = seconds_left()
-    with _waiting(request):
-        done, _ = wait([token], None if left == math.inf else left)
-        if not done:
-            raise httpx2.ReadTimeout("The token takes too long.", request=request)
+    done, _ = wait([token], None if left == math.inf else left)
+    if not done:
+        raise _late(request)
     return token.result()
+
+
+def _late(request: httpx2.Request) -> httpx2.ReadTimeout:
+    return httpx2.ReadTimeout("The token takes too long.", request=request)
 
 
 def _is_refusal(response: httpx2.Response) -> bool:

@@ -13,10 +13,9 @@ from ..metrics import Metrics
 from ..protocol import MIN_SECRET, OPEN_API_PATH, is_usable_secret, mint_app_token
 from ..verdicts import Outcome
 from .clients import PlatformClient
+from .tokens import MAX_LIFETIME
 
 _OUTCOMES = {PlatformRefused: Outcome.REFUSED, PlatformRateLimited: Outcome.RATE_LIMITED}
-#: Longest life of a token made by hand, in seconds: a year, and a day.
-MAX_LIFETIME = 366 * 86_400
 
 
 class TokenUtil:

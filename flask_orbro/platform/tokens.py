@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,10 +11,16 @@ from typing import Any
 from ..config import Config
 from ..crypto import KeyedHash, derive_key
 from ..http.flight import SingleFlight
+from ..http.network import seconds_left
 from ..http.server_clock import NOISE, ServerClock
 from ..installation import Organization
 from ..protocol import is_identifier, mint_app_token, token_expiry
-from ..stores.cache import OthersTooSlow, SealedCache
+from ..stores.cache import MEMORY_ENTRIES, OthersTooSlow, SealedCache
+
+#: Longest life of a token that is made or kept by hand, in seconds: a year, and a day.
+MAX_LIFETIME = 366 * 86_400
+#: How long another process may take to make a token, in seconds; half of what is left of a call at most.
+PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,12 @@ class TokenStore:
         self._clock = clock
         self._life = life
         self._leeway = leeway
-        #: Another one after each change that is made here.
-        self.generation = object()
+        self._generations: dict[str, object] = {}
+        self._epoch = object()
+
+    def generation(self, organization_id: str) -> object:
+        """Another one after each change that is made here."""
+        return self._generations.get(organization_id, self._epoch)
 
     def get_token(self, organization_id: str) -> ConnectAppToken | None:
         """The token that is kept for an organization, or ``None``."""
@@ -87,7 +98,7 @@ class TokenStore:
         :param token: or a mapping with ``organization_id`` and ``access_token``.
         :param expires: milliseconds, as the old SDK says it.
         :param expires_in: seconds; it wins over ``expires``.
-        :raises ValueError: where it names no organization, or no token.
+        :raises ValueError: where it names no organization, or no token, or is to be kept for over a year.
         """
         if not isinstance(token, ConnectAppToken):
             token = ConnectAppToken(token.get("organization_id", ""), token.get("access_token", ""))
@@ -95,6 +106,8 @@ class TokenStore:
             raise ValueError("A token is kept for an organization: it needs both.")
         life = self._life if expires is None else expires / 1000
         bounds = [life if expires_in is None else expires_in]
+        if not bounds[0] < MAX_LIFETIME:
+            raise ValueError(f"A token is kept for some seconds, not for {bounds[0]!r}.")
         expiry = token_expiry(token.access_token)
         if expiry is not None:
             bounds.append(expiry - self._leeway - self._clock())
@@ -104,7 +117,7 @@ class TokenStore:
         """Drop the token of an organization; there need not be one."""
         if is_identifier(organization_id):
             self._cache.delete(self._cache.name(organization_id))
-            self.generation = object()
+            self._has_changed(organization_id)
 
     def erase(self, organization_id: str) -> int:
         """As :meth:`delete`. :returns: whether there was one: 1 or 0."""
@@ -121,7 +134,7 @@ class TokenStore:
             self._cache.set(name, kept, expires_in)
         else:
             self._cache.delete(name)
-        self.generation = object()
+        self._has_changed(token.organization_id)
 
     def marked(self, organization_id: str, mark: Mark) -> tuple[str, float] | None:
         """The kept token, unless it was minted with another secret or at another time than we think it is.
@@ -134,6 +147,12 @@ class TokenStore:
         # Each process measures the platform's clock a little differently.
         same = kept["secret"] == mark.secret and abs(kept["skew"] - mark.skew) <= NOISE
         return (kept["token"], kept["until"]) if same or not kept["secret"] else None
+
+    def _has_changed(self, organization_id: str) -> None:
+        if len(self._generations) >= MEMORY_ENTRIES:
+            self._epoch = object()  # first: whoever looks meanwhile finds a change too many, and none too few
+            self._generations = {}
+        self._generations[organization_id] = object()
 
     def _kept(self, organization_id: str) -> dict[str, Any] | None:
         return self._cache.get(self._cache.name(organization_id)) if is_identifier(organization_id) else None
@@ -177,7 +196,7 @@ class AppTokens:
         is_good = (
             known is not None
             and known.organization() is organization
-            and known.generation is self.store.generation
+            and known.generation is self.store.generation(organization.organization_id)
             and abs(known.skew - self._clock.skew) <= NOISE
             and self._clock() < known.until
         )
@@ -185,7 +204,8 @@ class AppTokens:
 
     def look_up(self, organization: Organization) -> str:
         """As :meth:`get`, where another process may have made another one meanwhile."""
-        name, mark, generation = organization.organization_id, self._mark(organization), self.store.generation
+        name, mark = organization.organization_id, self._mark(organization)
+        generation = self.store.generation(name)
         kept = self.store.marked(name, mark)
         if kept is None:
             return self.renew(organization, refused=None)
@@ -207,12 +227,17 @@ class AppTokens:
         def mint() -> str:
             name = self._cache.name(organization.organization_id)
             try:
-                with self._cache.turn(name, known, patience=1.0) as found:
+                with self._cache.turn(name, known, patience=min(PATIENCE, left)) as found:
                     return found or self._mint(organization, mark, refused)
             except OthersTooSlow:
                 return self._mint(organization, mark, refused)
 
-        return known() or self._flights(f"{organization.organization_id}:{mark}", mint)
+        left = max(seconds_left(), 0) / 2
+        flight = f"{organization.organization_id}:{mark}"
+        try:
+            return known() or self._flights(flight, mint, patience=None if left == math.inf else left)
+        except TimeoutError:
+            return self._mint(organization, mark, refused)
 
     def _mint(self, organization: Organization, mark: Mark, refused: str | None) -> str:
         token = self._signed(organization, self._clock())

@@ -50,7 +50,7 @@ class OrganizationCache:
         """Forget what was found, and who was to let it go: a forked child does not have that thread."""
         self._lock = threading.Lock()
         self._generation = 0
-        self._is_let_go = False
+        self._letting_go: threading.Timer | None = None
         self._found: TTLCache[tuple[str, str], Organization] = TTLCache(ENTRIES, self._ttl, self._timer)
 
     def get(self, organization_id: str) -> Organization | None:
@@ -86,6 +86,15 @@ class OrganizationCache:
             self._generation += 1
             self._found.pop(("id", organization_id), None)
 
+    def close(self) -> None:
+        """Let everything go now."""
+        with self._lock:
+            self._generation += 1
+            self._found.clear()
+            if self._letting_go is not None:
+                self._letting_go.cancel()
+                self._letting_go = None
+
     def _through(self, key: tuple[str, str], find: _Find) -> Organization | None:
         with self._lock:
             organization = self._found.get(key)
@@ -115,17 +124,17 @@ class OrganizationCache:
         return replace(organization, previous_secret=None)
 
     def _see_it_go(self) -> None:
-        if not self._is_let_go and self._found:
+        if self._letting_go is None and self._found:
             timer = threading.Timer(self._ttl, self._let_go)
             timer.name, timer.daemon = "orbro-organizations", True
             with suppress(RuntimeError):  # none can be started any more: the process ends
                 timer.start()
-                self._is_let_go = True
+                self._letting_go = timer
 
     def _let_go(self) -> None:
         with self._lock:
             self._found.expire()
-            self._is_let_go = False
+            self._letting_go = None
             self._see_it_go()
 
     def _clear(self) -> None:

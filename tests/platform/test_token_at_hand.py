@@ -98,6 +98,24 @@ def test_what_is_changed_in_the_store_counts_though_its_organization_is_the_same
     assert tokens.get(organization) != "another"
 
 
+def test_a_change_for_one_organization_is_none_for_another(
+    make_world: MakeWorld, look_ups: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_orbro.platform.tokens.MEMORY_ENTRIES", 3)
+    world = make_world(ORBRO_ORGANIZATION_TTL=30)
+    tokens, organization = app_tokens(world), stored(world)
+    made = {tokens.get(organization) for _ in range(3)}
+    look_ups.clear()
+    tokens.store.set_token(ConnectAppToken("another", "t"))
+    assert tokens.get(organization) in made
+    assert look_ups == []
+    for number in range(5):  # more than are remembered: each counts as a change for all
+        tokens.store.set_token(ConnectAppToken(f"another-{number}", "t"))
+    assert tokens.get(organization) in made
+    assert look_ups != []
+    assert len(tokens.store._generations) <= 3
+
+
 def test_a_token_of_another_secret_is_not_at_hand(make_world: MakeWorld) -> None:
     world = make_world(ORBRO_ORGANIZATION_TTL=30)
     tokens, organization = app_tokens(world), stored(world)
@@ -130,10 +148,10 @@ def test_what_is_refused_is_at_hand_no_more(make_world: MakeWorld) -> None:
     organization = stored(world)
     old = tokens.get(organization)
     assert tokens.get(organization) == old
-    generation = tokens.store.generation
+    generations = dict(tokens.store._generations)
     mark = tokens._mark(organization)
     tokens.store.keep(ConnectAppToken(world.organization_id, "better"), mark, expires_in=60)
-    tokens.store.generation = generation
+    tokens.store._generations = generations
     assert tokens.get(organization) == old
     assert tokens.look_up(organization) == "better"
     assert tokens.renew(organization, refused=old) == "better"

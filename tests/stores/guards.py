@@ -106,7 +106,7 @@ STORED = [
     Guard(
         "a token is not at hand once the store was changed",
         "platform/tokens.py",
-        "known.generation is self.store.generation",
+        "known.generation is self.store.generation(organization.organization_id)",
         "True",
         test="tests/platform/test_token_at_hand.py",
     ),

@@ -124,7 +124,7 @@ class ClaimStore:
 
         :returns: how many.
         """
-        own = self._table.c.organization_id == organization_id
+        own = same_text(self._table.c.organization_id, organization_id)
         result: Any = session.execute(delete(self._table).where(own))
         dropped: int = result.rowcount
         return dropped

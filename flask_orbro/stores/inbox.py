@@ -32,7 +32,7 @@ from .delivery_record import (
     columns_of,
     record_of,
 )
-from .transactions import SessionFactory, in_transaction
+from .transactions import SessionFactory, in_transaction, same_text
 
 #: Rows that one statement of a sweep, of the retention or of an erasure takes.
 BATCH = 500
@@ -97,7 +97,7 @@ class InboxStore:
         if state is not None:
             query = query.where(self._table.c.state == state.value)
         if organization_id is not None:
-            query = query.where(self._table.c.organization_id == organization_id)
+            query = query.where(same_text(self._table.c.organization_id, organization_id))
         if unhandled:
             query = query.where(self._table.c.last_error == UNHANDLED)
         if before is not None:
@@ -238,7 +238,7 @@ class InboxStore:
 
     def erase(self, organization_id: str) -> int:
         """Forget every delivery of an organization. :returns: how many there were."""
-        own = self._table.c.organization_id == organization_id
+        own = same_text(self._table.c.organization_id, organization_id)
 
         def work(session: Session) -> int:
             ids = session.scalars(select(self._table.c.id).where(own).limit(BATCH)).all()

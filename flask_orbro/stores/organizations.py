@@ -187,7 +187,7 @@ class OrganizationStore:
         :param only: delete it in this state alone.
         :returns: what it was, or ``None`` where there was nothing to delete.
         """
-        which = self._table.c.organization_id == organization_id
+        which = same_text(self._table.c.organization_id, organization_id)
         if only is not None:
             which &= self._table.c.state == only.value
         row = session.execute(select(*self.columns).where(which).with_for_update()).first()

@@ -29,6 +29,11 @@ def test_nobody_has_a_strange_name(database: Database, name: str) -> None:
     assert claims.of_organization(name) == []
     assert claims.of_subdomain(name) == []
     assert claims.get(name, "digest") is None
+    assert database.inbox.find(organization_id=name) == []
+    assert database.inbox.erase(name) == 0
+    with database.sessions() as session, session.begin():
+        assert organizations.delete_in(session, name) is None
+        assert claims.drop_all_in(session, name) == 0
     assert (len(list(organizations.all())), claims.count()) == (1, 1)
 
 
@@ -48,8 +53,10 @@ def test_no_client_is_made_for_a_strange_name(
 def test_an_operator_may_mistype(database: Database, make_app: Callable[..., Flask]) -> None:
     app = make_app(OrbroConnect(db_session_maker=database.sessions))
     for name in ("\udcff", "a\x01"):
-        for command in ("approve", "remove"):
-            outcome = app.test_cli_runner().invoke(orbro_cli, ["organizations", command, name])
+        for command in (["organizations", "approve"], ["organizations", "remove"], ["erase"]):
+            outcome = app.test_cli_runner().invoke(orbro_cli, [*command, name])
             assert outcome.exit_code != 0
             assert isinstance(outcome.exception, SystemExit)
+        outcome = app.test_cli_runner().invoke(orbro_cli, ["deliveries", "--organization", name])
+        assert (outcome.exit_code, outcome.output) == (0, "")
     assert get_state(app).claims.count() == 0

@@ -10,14 +10,14 @@ from typing import Any
 from flask import g
 from marshmallow import ValidationError
 from sqlalchemy import case, false, or_, select, update
-from sqlalchemy.orm import MappedColumn, Session
+from sqlalchemy.orm import Session
 
 from .errors import ServiceUnavailable
 from .history import StateChange
 from .installation import Claim, Organization, State, add, matches
 from .installs.erasure import Erasure
 from .installs.lifecycle import Installed
-from .models import ConnectAppClientInfoMixin, Models
+from .models import ConnectAppClientInfoMixin, Models, columns_of
 from .schemas import InstalledSchema
 from .stores.claims import ClaimStore
 from .stores.organizations import OrganizationStore
@@ -25,7 +25,7 @@ from .stores.records import Records
 from .stores.transactions import in_transaction, same_text
 
 _STAGED = "_orbro_staged"
-_OURS = {name for name, value in vars(ConnectAppClientInfoMixin).items() if isinstance(value, MappedColumn)}
+_OURS = columns_of(ConnectAppClientInfoMixin)
 
 #: Something to do in a transaction; it returns what is left to do once that is committed.
 _Step = Callable[[Session], Callable[[], object]]

@@ -25,7 +25,7 @@ from sqlalchemy import (
     false,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.orm import Mapped, declared_attr, mapped_column, registry
+from sqlalchemy.orm import Mapped, MappedColumn, declared_attr, mapped_column, registry
 
 from .errors import ConfigurationError
 
@@ -172,7 +172,8 @@ def map_models(base: Any, client_info: type | None = None) -> Models:
 
     :param base: a declarative base: the user's own, or Flask-SQLAlchemy's ``db.Model``.
     :param client_info: the user's own class with :class:`ConnectAppClientInfoMixin`, already mapped.
-    :raises ConfigurationError: a class of the user's own has redefined a column and lost its uniqueness.
+    :raises ConfigurationError: a class of the user's own has redefined a column and lost its uniqueness, or
+        has a column that must be given and that nobody gives.
     """
     with _mapping:
         info = client_info or _mapped(base, ConnectAppClientInfoMixin, "ConnectAppClientInfo")
@@ -185,7 +186,15 @@ def map_models(base: Any, client_info: type | None = None) -> Models:
     _need_unique(models.client_info, "bound_subdomain")
     _need_unique(models.claim, "organization_id", "digest")
     _need_unique(models.delivery, "unique_digest")
+    _need_defaults(models.client_info, ConnectAppClientInfoMixin)
+    _need_defaults(models.claim, ConnectAppClaimMixin)
+    _need_defaults(models.delivery, ConnectAppDeliveryMixin)
     return models
+
+
+def columns_of(mixin: type) -> set[str]:
+    """The names of the columns that a mixin brings."""
+    return {name for name, value in vars(mixin).items() if isinstance(value, MappedColumn)}
 
 
 def _need_unique(model: Any, *names: str) -> None:
@@ -198,6 +207,24 @@ def _need_unique(model: Any, *names: str) -> None:
             f"{model.__name__} must keep {' and '.join(names)} unique, as its mixin does: give the column "
             "unique=True, or the table its UniqueConstraint."
         )
+
+
+def _need_defaults(model: Any, mixin: type) -> None:
+    """The library inserts rows, and knows nothing of the app's own columns."""
+    table = model.__table__
+    names = [column.name for column in table.columns if _must_be_given(column)]
+    own = [name for name in names if name not in columns_of(mixin)]
+    if own:
+        raise ConfigurationError(
+            f"{model.__name__} needs a default for {' and '.join(own)}, or no row can be inserted: what the "
+            "platform sends has no value for columns of the app's own. Give them default=, server_default= "
+            "or nullable=True."
+        )
+
+
+def _must_be_given(column: Any) -> bool:
+    is_filled = column.default is not None or column.server_default is not None
+    return not (column.nullable or is_filled or column is column.table.autoincrement_column)
 
 
 def _mapped(base: Any, mixin: Any, name: str) -> Any:

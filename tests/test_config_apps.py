@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import create_engine, event
-from sqlalchemy.orm import DeclarativeBase, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from flask_orbro import ConfigurationError, ConnectAppClientInfoMixin, NotInitializedError, OrbroConnect
 from flask_orbro.simulator import SimulatorServer
@@ -187,6 +187,18 @@ def test_the_extension_itself_keeps_no_app(make_app: MakeApp) -> None:
     before = dict(vars(orbro))
     make_app(orbro)
     assert vars(orbro) == before
+
+
+def test_a_model_that_no_install_could_fill_is_refused_at_start(make_app: MakeApp) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class ClientInfo(Base, ConnectAppClientInfoMixin):
+        tier: Mapped[str] = mapped_column(nullable=False)
+
+    sessions = sessionmaker(create_engine("sqlite://"))
+    with pytest.raises(ConfigurationError, match="ClientInfo needs a default for tier"):
+        make_app(OrbroConnect(client_info_model=ClientInfo, db_session_maker=sessions))
 
 
 def test_either_db_or_a_session_maker_is_given(make_app: MakeApp) -> None:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import gc
 
 import pytest
-from sqlalchemy import Column, Index, StaticPool, String, UniqueConstraint, create_engine
-from sqlalchemy.orm import DeclarativeBase, sessionmaker
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Computed,
+    Index,
+    Integer,
+    StaticPool,
+    String,
+    UniqueConstraint,
+    create_engine,
+    select,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from flask_orbro import (
     ConfigurationError,
@@ -88,6 +99,57 @@ def test_what_is_unique_by_another_name_will_do() -> None:
         bound_subdomain = Column(String(63))
 
     assert map_models(Own, Info).client_info is Info
+
+
+def test_a_column_of_the_apps_own_that_nobody_can_fill_is_refused() -> None:
+    class Own(DeclarativeBase):
+        pass
+
+    class Info(Own, ConnectAppClientInfoMixin):
+        tier: Mapped[str]
+        plan_id: Mapped[int] = mapped_column(nullable=False)
+
+    class Other(DeclarativeBase):
+        pass
+
+    class Claim(Other, ConnectAppClaimMixin):
+        tier: Mapped[str]
+
+    class Third(DeclarativeBase):
+        pass
+
+    class Delivery(Third, ConnectAppDeliveryMixin):
+        tenant: Mapped[str] = mapped_column(primary_key=True)
+
+    with pytest.raises(ConfigurationError, match="Info needs a default for tier and plan_id, or no row"):
+        map_models(Own, Info)
+    with pytest.raises(ConfigurationError, match="Claim needs a default for tier,"):
+        map_models(Other)
+    with pytest.raises(ConfigurationError, match="Delivery needs a default for tenant,"):
+        map_models(Third)
+
+
+def test_columns_of_the_apps_own_that_fill_themselves_are_taken() -> None:
+    class Own(DeclarativeBase):
+        pass
+
+    class Info(Own, ConnectAppClientInfoMixin):
+        id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+        nickname: Mapped[str | None]
+        tier: Mapped[str] = mapped_column(default="free")
+        plan: Mapped[str] = mapped_column(insert_default=lambda: "basic")
+        region: Mapped[str] = mapped_column(String(8), server_default="eu")
+        twice: Mapped[int] = mapped_column(Computed("2 * asked"), nullable=False)
+
+    models = map_models(Own, Info)
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    Own.metadata.create_all(engine)
+    store = OrganizationStore(sessionmaker(engine), models, Records(KeyRing([b"k" * 32])))
+    store.change("o1", lambda _: Organization("o1", State.PENDING, "secret"))
+    with engine.connect() as connection:
+        row = connection.execute(select(Info.nickname, Info.tier, Info.plan, Info.region, Info.twice)).one()
+    assert tuple(row) == (None, "free", "basic", "eu", 0)
+    engine.dispose()
 
 
 def test_an_engine_that_folds_case_does_not_change_or_delete_a_neighbour() -> None:

@@ -235,7 +235,8 @@ def _mapped(base: Any, mixin: Any, name: str) -> Any:
         if getattr(mapper.local_table, "name", None) == mixin.__tablename__:
             known[name] = mapper.class_
     if name not in known:
-        table = base.metadata.tables.get(mixin.__tablename__)
+        tables = base.metadata.tables.values()
+        table = next((found for found in tables if found.name == mixin.__tablename__), None)
         known[name] = type(name, (mixin, base), {} if table is None else {"__table__": table})
     return known[name]
 

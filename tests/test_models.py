@@ -11,6 +11,7 @@ from sqlalchemy import (
     Computed,
     Index,
     Integer,
+    MetaData,
     StaticPool,
     String,
     UniqueConstraint,
@@ -32,10 +33,6 @@ from flask_orbro.stores.organizations import OrganizationStore
 from flask_orbro.stores.records import Records
 
 
-class Base(DeclarativeBase):
-    pass
-
-
 def test_the_users_own_classes_are_taken() -> None:
     class Own(DeclarativeBase):
         pass
@@ -54,17 +51,21 @@ def test_the_users_own_classes_are_taken() -> None:
         assert (models.client_info, models.claim, models.delivery) == (Info, Claim, Delivery)
 
 
-def test_a_class_that_was_collected_leaves_a_table_that_is_mapped_again() -> None:
+@pytest.mark.parametrize("schema", [None, "app"])
+def test_a_class_that_was_collected_leaves_a_table_that_is_mapped_again(schema: str | None) -> None:
+    class Own(DeclarativeBase):
+        metadata = MetaData(schema=schema)
+
     def declare() -> None:
-        class Claim(Base, ConnectAppClaimMixin):
+        class Claim(Own, ConnectAppClaimMixin):
             pass
 
     declare()
-    table = Base.metadata.tables["connect_app_claim"]
+    (table,) = Own.metadata.tables.values()
     gc.collect()
-    models = map_models(Base)
+    models = map_models(Own)
     assert models.claim.__table__ is table
-    assert map_models(Base) == models
+    assert map_models(Own) == models
 
 
 def test_a_class_that_has_lost_what_is_unique_is_refused() -> None:

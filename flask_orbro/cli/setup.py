@@ -15,7 +15,7 @@ from ..api.descriptor import file_drift, served_descriptor
 from ..config import INSTANCE_FILE
 from ..crypto import new_key
 from ..descriptor import base_url_fault, faults
-from ..errors import DescriptorError
+from ..errors import ConfigurationError, DescriptorError
 from ..migrations import make_tables
 from ..state import OrbroState, get_state
 
@@ -117,6 +117,9 @@ def upgrade_database() -> None:
     state = get_state()
     try:
         with state.organizations.sessions() as session, session.begin():
-            click.echo(make_tables(session.connection(), state.models))
+            done = make_tables(session.connection(), state.models)
     except ImportError:
         raise click.ClickException("Alembic is needed for this once: pip install alembic") from None
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(done)

@@ -15,7 +15,7 @@ from .api.once import handle_once
 from .api.swagger import CONNECT, OPEN_API, USER, WEBHOOK, document_credentials, mark_decorator
 from .context import Caller, set_caller
 from .judging import Words, known_kinds, let_in, terms_of
-from .webhooks import place_of
+from .webhooks import check_registered, place_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,16 +107,19 @@ def webhook_required(
 ) -> Any:
     """Only for deliveries of the platform, which the view handles itself, with ``current_delivery``.
 
-    :param event: put the route into the descriptor, for this event.
-    :param property: where this property has that ``value`` alone.
+    :param event: put the route into the descriptor, for this event; no pattern.
+    :param property: where this property has that ``value`` alone: text, a finite number or a truth value.
     :param deduplicate: keep the delivery in the inbox, and answer an equal one with 202 without running
         the view again.
+    :raises ConfigurationError: one of ``event``, ``property`` and ``value`` cannot be, or lacks another.
     """
 
     def decorator(function: Any) -> Any:
         decorated = _decorate(function, (WEBHOOK,), {}, event=event, once=deduplicate)
-        if event is not None:
-            setattr(decorated, MARK, (event, property, value, place_of(function)))
+        if any(given is not None for given in (event, property, value)):
+            place = place_of(function)
+            check_registered(place, event, property, value)
+            setattr(decorated, MARK, (event, property, value, place))
         return decorated
 
     return mark_decorator(decorator, (WEBHOOK,)) if view is None else decorator(view)

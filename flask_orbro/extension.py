@@ -144,12 +144,14 @@ class OrbroConnect(Outbound):
 
         :param event: its name, or a pattern with ``*``, ``?`` and ``[…]``, which the descriptor leaves out.
         :param path: on the app, where the platform delivers to; handlers may share it.
-        :param property: only where this member of the payload, or of its ``data``, is ``value``.
+        :param property: only where this member of the payload, or of its ``data``, is ``value``: text, a
+            finite number or a truth value.
         :param max_attempts: ``ORBRO_HANDLER_ATTEMPTS``.
         :param retry_on: errors after which it is tried again.
         :param time_limit: ``ORBRO_HANDLER_TIME_LIMIT``, in seconds.
         :param app: for this app alone; by default for every app that this object is initialised for.
-        :raises ConfigurationError: a path is taken, or ``connect.json`` says something else.
+        :raises ConfigurationError: one of these cannot be, a path is taken, or ``connect.json`` says
+            something else.
         """
 
         def decorator(function: H) -> H:

@@ -6,6 +6,7 @@ from .doorbells import InlineDoorbell as InlineDoorbell
 from .doorbells import ThreadDoorbell as ThreadDoorbell
 from .handlers import Handler as Handler
 from .handlers import Handlers as Handlers
+from .handlers import check_registered as check_registered
 from .handlers import event_named as event_named
 from .handlers import place_of as place_of
 from .inbox import Inbox as Inbox

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -46,14 +47,7 @@ class Handler:
             raise TypeError("Put 'orbro.on' on a function that takes a delivery.")
         if inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function):
             raise TypeError(f"{self.place} is a generator, which nobody would run. Handle without 'yield'.")
-        if event_named({"event": self.event}, "event") is None:
-            raise ConfigurationError(f"{self.place} names no event of 1 to 255 printable characters.")
-        if self.where is not None and not (
-            isinstance(self.where[0], str) and isinstance(self.where[1], str | int | float)
-        ):
-            raise ConfigurationError(
-                f"{self.place} needs both a 'property' and a 'value' of text, a number or a truth value."
-            )
+        _check_wanted(self.place, self.event, *(self.where or (None, None)))
         if not all(isinstance(one, type) and issubclass(one, Exception) for one in self.retry_on):
             raise ConfigurationError(
                 f"{self.place} needs a 'retry_on' of one class of errors, or a tuple of them."
@@ -90,7 +84,7 @@ class Handler:
     @property
     def registration(self) -> Registration | None:
         """What the descriptor says of it; nothing of a pattern, which the platform may not know."""
-        if _WILD & set(self.event):
+        if _is_pattern(self.event):
             return None
         name, value = self.where or (None, None)
         return Registration(self.event, self.path, name, value, self.place)
@@ -179,6 +173,40 @@ def place_of(function: Callable[..., Any]) -> str:
     code = getattr(inspect.unwrap(function), "__code__", None)
     line = "" if code is None else f" ({Path(code.co_filename).name}:{code.co_firstlineno})"
     return f"{function.__module__}.{function.__qualname__}{line}"
+
+
+def check_registered(place: str, event: Any, name: Any, value: Any) -> None:
+    """What a view is registered for, which is one event.
+
+    :param place: where that is written, for messages.
+    :raises ConfigurationError: there is no such event, or none of its deliveries could have the filter.
+    """
+    _check_wanted(place, event, name, value)
+    if _is_pattern(event):
+        raise ConfigurationError(
+            f"{place} is a view for one event, and {event!r} is a pattern. Name an event, or use 'orbro.on'."
+        )
+
+
+def _check_wanted(place: str, event: Any, name: Any, value: Any) -> None:
+    if event_named({"event": event}, "event") is None:
+        raise ConfigurationError(f"{place} names no event of 1 to 255 printable characters.")
+    is_filter = isinstance(name, str) and name != "" and _is_filter_value(value)
+    if not is_filter and not (name is None and value is None):
+        raise ConfigurationError(
+            f"{place} needs both a 'property' and a 'value' of text, a finite number or a truth value."
+        )
+
+
+def _is_filter_value(value: Any) -> bool:
+    try:
+        return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def _is_pattern(event: str) -> bool:
+    return bool(_WILD & set(event))
 
 
 def event_named(payload: Any, key: str) -> str | None:

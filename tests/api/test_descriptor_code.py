@@ -279,12 +279,6 @@ def test_a_callback_without_a_base_url_is_a_fault(make: Callable[..., Flask]) ->
     assert "Fault: $: 'baseUrl' is a required property" in run(app, "--check").output
 
 
-def test_a_value_that_no_json_can_say_is_a_fault(make: Callable[..., Flask]) -> None:
-    orbro = OrbroConnect()
-    orbro.on("a", path="/a", property="p", value=float("nan"))(lambda delivery: None)
-    assert "Fault: $: Out of range float values" in run(make(orbro), "--check").output
-
-
 def test_every_fault_is_named_with_its_path(make: Callable[..., Flask]) -> None:
     webhooks = [{"event_name": "", "callback_api": "nowhere"}, {"callback_api": "/a", "property": "p"}]
     app = make(OrbroConnect(), webhooks=webhooks, name=7, scopes=["a", "a"], lifecycle={"installed": "/in"})

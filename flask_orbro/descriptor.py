@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,9 +37,9 @@ class Descriptor:
     name: str = "connect.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Registration:
-    """An event that the code receives.
+    """An event that the code receives; equal to another that says the same elsewhere.
 
     :param path: on the app.
     :param property: deliveries are wanted where this property has that ``value``; ``None``: all.
@@ -50,7 +50,21 @@ class Registration:
     path: str
     property: str | None
     value: Any
-    place: str = field(compare=False)
+    place: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Registration) and self._said() == other._said()
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple[Any, ...]:
+        return self.event, self.path, self.property, comparable(self.value)
+
+
+def comparable(value: Any) -> tuple[bool, Any]:
+    """A value of JSON, to be compared: ``true`` is not 1 there, as it is in Python."""
+    return isinstance(value, bool), value
 
 
 def read_descriptor(path: Path, base_url: str | None = None) -> Descriptor:
@@ -256,7 +270,7 @@ def _refuse_conflicts(entries: list[tuple[str, Registration]], registered: list[
     in_file = {entry for _, entry in entries}
     for item in registered:
         for place, entry in entries:
-            same_filter = (item.property, item.value) == (entry.property, entry.value)
+            same_filter = item == replace(entry, path=item.path)
             if (
                 item not in in_file
                 and entry not in registered

@@ -145,7 +145,7 @@ class OrbroConnect(Outbound):
         :param event: its name, or a pattern with ``*``, ``?`` and ``[…]``, which the descriptor leaves out.
         :param path: on the app, where the platform delivers to; handlers may share it.
         :param property: only where this member of the payload, or of its ``data``, is ``value``: text, a
-            finite number or a truth value.
+            finite number or a truth value, which is no number here.
         :param max_attempts: ``ORBRO_HANDLER_ATTEMPTS``.
         :param retry_on: errors after which it is tried again.
         :param time_limit: ``ORBRO_HANDLER_TIME_LIMIT``, in seconds.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import SETTINGS, Config
-from ..descriptor import Registration, app_path
+from ..descriptor import Registration, app_path, comparable
 from ..errors import ConfigurationError
 from ..http.forks import ProcessLock
 from .delivery import Delivery
@@ -105,7 +105,7 @@ class Handler:
         name, value = self.where
         for shown in (payload, payload.get("data")):
             if isinstance(shown, Mapping) and name in shown:
-                return bool(shown[name] == value)
+                return comparable(shown[name]) == comparable(value)
         return True
 
 

@@ -135,6 +135,40 @@ def test_several_filters_of_one_event_are_no_conflict(make: Callable[..., Flask]
     assert served(make(orbro, webhooks=in_file))["modules"]["webhooks"] == in_file
 
 
+def on_a_truth_value_and_a_number() -> OrbroConnect:
+    orbro = OrbroConnect()
+    orbro.on("a", path="/a", property="p", value=1)(lambda delivery: None)
+
+    @orbro.on("a", path="/a", property="p", value=True)
+    def of_a_truth_value(delivery: Any) -> None:
+        pass
+
+    return orbro
+
+
+def test_a_truth_value_and_a_number_are_two_filters(make: Callable[..., Flask]) -> None:
+    hooks = served(make(on_a_truth_value_and_a_number()))["modules"]["webhooks"]
+    assert [repr(hook["value"]) for hook in hooks] == ["1", "True"]
+
+
+@pytest.mark.parametrize("value", [1, 1.0, True])
+def test_a_file_that_says_one_of_them_lacks_the_other(make: Callable[..., Flask], value: Any) -> None:
+    in_file = A | {"property": "p", "value": value}
+    app = make(on_a_truth_value_and_a_number(), webhooks=[in_file])
+    hooks = served(app)["modules"]["webhooks"]
+    assert [repr(hook["value"]) for hook in hooks] == [repr(value), "1" if value is True else "True"]
+    assert run(app, "--check").output.count("lacks the webhook a at /a of") == 1
+
+
+def test_a_truth_value_in_the_file_conflicts_with_a_number_in_the_code(make: Callable[..., Flask]) -> None:
+    orbro = OrbroConnect()
+    orbro.on("a", path="/a", property="p", value=1)(lambda delivery: None)
+    with pytest.raises(DescriptorError, match=r"where p is True there, and at /a where p is 1 here"):
+        make(orbro, webhooks=[A | {"property": "p", "value": True}])
+    elsewhere = {"event_name": "a", "callback_api": "/b", "property": "p", "value": True}
+    make(orbro, webhooks=[elsewhere])
+
+
 @pytest.mark.parametrize(
     "entry",
     [

@@ -220,6 +220,17 @@ def test_a_property_that_a_payload_shows_must_be_the_value(
     assert len(seen) == handled
 
 
+@pytest.mark.parametrize("value", [0, 1, 1.0, False, True])
+def test_a_truth_value_is_no_number(make_inbox_world: MakeWorld, value: Any) -> None:
+    seen: list[Any] = []
+    world = make_inbox_world(handlers=keeping(seen, property="p", value=value))
+    for shown in ("0", "false", "1", "true", "1.0", "0.0", "[1]"):
+        world.send(data=f'{{"data": {{"p": {shown}}}}}', content_type="application/json")
+    taken = {json.dumps(delivery.payload["data"]["p"]) for delivery in seen}
+    equal = {json.dumps(value)} if isinstance(value, bool) else {str(int(value)), str(float(value))}
+    assert taken == equal
+
+
 @pytest.mark.parametrize(
     ("key", "payload", "event"),
     [

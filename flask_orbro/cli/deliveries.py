@@ -31,6 +31,8 @@ AFTER_FAILURE = 2.0
 #: How long a command waits for the broker, in seconds.
 BROKER_PATIENCE = 10.0
 _PAGE = 500
+#: What the database can count to.
+_ID = click.IntRange(1, 2**63 - 1)
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
@@ -59,7 +61,7 @@ def deliveries(
 
 
 @deliveries.command("show")
-@click.argument("delivery_id", type=int)
+@click.argument("delivery_id", type=_ID)
 @_json
 @with_appcontext
 def show(delivery_id: int, as_json: bool) -> None:
@@ -75,7 +77,7 @@ def show(delivery_id: int, as_json: bool) -> None:
 
 
 @deliveries.command("redeliver")
-@click.argument("delivery_id", type=int, required=False)
+@click.argument("delivery_id", type=_ID, required=False)
 @click.option("--all-dead", is_flag=True, help="Everything that was given up.")
 @click.option("--new-handlers", is_flag=True, help="Only by handlers that are not done with it.")
 @with_appcontext

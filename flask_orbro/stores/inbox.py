@@ -74,8 +74,7 @@ class InboxStore:
 
     def get(self, delivery_id: int) -> DeliveryRecord | None:
         """One delivery, as it is now."""
-        with self._sessions() as session:
-            return self._get(session, delivery_id)
+        return self._in(lambda session: self._get(session, delivery_id))
 
     def find(
         self,
@@ -102,14 +101,12 @@ class InboxStore:
             query = query.where(self._table.c.last_error == UNHANDLED)
         if before is not None:
             query = query.where(self._table.c.id < before)
-        with self._sessions() as session:
-            return [record_of(row) for row in session.execute(query)]
+        return self._in(lambda session: [record_of(row) for row in session.execute(query)])
 
     def count(self, state: DeliveryState) -> int:
         """How many deliveries are in a state; it counts them one by one."""
         query = select(func.count()).select_from(self._table).where(self._table.c.state == state.value)
-        with self._sessions() as session:
-            return session.scalar(query) or 0
+        return self._in(lambda session: session.scalar(query) or 0)
 
     # What workers do.
 
@@ -186,9 +183,8 @@ class InboxStore:
     def next_due(self) -> float | None:
         """When a sweep has something to do next."""
         due = self._table.c.next_attempt_at
-        with self._sessions() as session:
-            found: float | None = session.scalar(select(due).where(due.is_not(None)).order_by(due).limit(1))
-            return found
+        query = select(due).where(due.is_not(None)).order_by(due).limit(1)
+        return self._in(lambda session: session.scalar(query))
 
     def retain(self, *, received_after: float, most: int) -> int:
         """Drop what is old among the :data:`BATCH` oldest deliveries of which nothing is due.

@@ -24,6 +24,13 @@ from ..test_migrations import OLD_TABLE
 from ..world import is_problem
 
 REMEDY = "Run 'flask orbro upgrade-database'"
+#: Commands that begin with looking into the inbox.
+READING = [
+    ["deliveries"],
+    ["deliveries", "show", "1"],
+    ["deliveries", "redeliver", "1"],
+    ["deliveries", "redeliver", "--all-dead"],
+]
 
 
 @pytest.fixture(params=ENGINES)
@@ -99,6 +106,14 @@ def test_every_request_is_answered_at_once_and_the_log_names_the_command(
         assert "orbro" not in answer.text
     assert naps == []
     assert caplog.text.count(REMEDY) >= len(answers)
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_command_that_looks_into_the_inbox_ends_with_the_remedy(app: Flask, command: list[str]) -> None:
+    refused = app.test_cli_runner().invoke(commands, command)
+    assert refused.exit_code == 1
+    assert REMEDY in refused.output.splitlines()[-1]
+    assert "Traceback" not in refused.output
 
 
 def test_a_command_ends_with_the_remedy_which_mends_it(

@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import sessionmaker
 
+from flask_orbro.cli import orbro as commands
 from flask_orbro.errors import ServiceUnavailable
 from flask_orbro.models import own_models
 from flask_orbro.simulator import SimulatorServer
+from flask_orbro.stores.inbox import InboxStore
 from flask_orbro.stores.organizations import OrganizationStore
 from flask_orbro.stores.presence import Presence
 from flask_orbro.stores.records import Records
@@ -23,6 +25,7 @@ from flask_orbro.stores.transactions import Conflict, in_transaction
 from ..conftest import bearer
 from ..world import is_problem
 from .conftest import KEYS, NOW
+from .test_outdated_database import READING
 from .test_outdated_database import app as app  # the same one, over another engine
 
 
@@ -61,6 +64,27 @@ def test_every_request_is_told_to_come_again(
     assert caplog.text.count("The database cannot be used: OperationalError") == len(answers)
     assert "hidden" not in caplog.text
     assert "s" * 40 not in caplog.text
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_command_that_looks_into_the_inbox_says_so(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    refused = app.test_cli_runner().invoke(commands, command)
+    assert isinstance(refused.exception, SystemExit)
+    assert refused.exit_code == 1
+    assert "OperationalError" in refused.output
+    assert "hidden" not in refused.output
+
+
+def test_when_a_sweep_is_due_is_asked_for_again_and_then_given_up(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(ServiceUnavailable) as caught:
+        InboxStore(sessionmaker(engine), own_models()).next_due()
+    assert caught.value.reason == "database_unavailable"
 
 
 def test_a_row_that_others_always_change_first_is_no_failure_of_the_app(

@@ -117,6 +117,14 @@ def test_all_that_is_dead_is_redelivered(world: InboxWorld, handler: Handler) ->
     assert handler.runs == 25 + 1 + 25
 
 
+@pytest.mark.parametrize("number", ["0", str(2**63), "9" * 23])
+@pytest.mark.parametrize("command", ["show", "redeliver"])
+def test_a_number_that_no_delivery_can_have_is_refused(world: InboxWorld, command: str, number: str) -> None:
+    assert run(world, "deliveries", command, str(2**63 - 1)).exit_code == 1
+    refused = run(world, "deliveries", command, number)
+    assert (refused.exit_code, f"{number} is not in the range" in refused.output) == (2, True)
+
+
 def test_redelivering_needs_to_be_told_what(world: InboxWorld) -> None:
     assert run(world, "deliveries", "redeliver").exit_code == 2
     assert run(world, "deliveries", "redeliver", "1", "--all-dead").exit_code == 2

@@ -55,6 +55,10 @@ def deliveries(
     """List what is in the inbox, newest first, or see to one of it."""
     if context.invoked_subcommand is not None:
         return
+    if unhandled and state not in (None, DeliveryState.DONE.value):
+        raise click.UsageError(
+            f"What no handler took is done, not {state}: leave out --unhandled, or --state {state}."
+        )
     wanted = {"state": state and DeliveryState(state), "organization_id": organization_id}
     for record in _pages(**wanted, unhandled=unhandled, limit=limit):
         click.echo(json.dumps(_shown(record)) if as_json else _line(record))

@@ -79,6 +79,18 @@ def test_deliveries_are_listed_newest_first_and_by_what_is_asked(world: InboxWor
     assert "hunter2" not in listed
 
 
+@pytest.mark.parametrize("state", list(DeliveryState))
+def test_only_what_is_done_can_have_been_taken_by_no_handler(world: InboxWorld, state: DeliveryState) -> None:
+    world.send("other:event")
+    world.send()
+    unhandled, _ = world.rows
+    listed = run(world, "deliveries", "--json", "--unhandled", "--state", state.value)
+    if state is DeliveryState.DONE:
+        assert json.loads(listed.output)["id"] == unhandled.id
+    else:
+        assert (listed.exit_code, f"--state {state.value}" in listed.output) == (2, True)
+
+
 def test_one_delivery_is_shown_whole(world: InboxWorld) -> None:
     world.send(reading={"a": "\ud800\u0000"}, headers={"X-Note": "n"})
     row = world.rows[0]

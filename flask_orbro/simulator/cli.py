@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -97,26 +98,18 @@ class Driver:
 
     def act(self, what: str, **fields: Any) -> dict[str, Any]:
         """Have the simulator call the app, and print a line about it."""
-        answer = self.ask(
-            what,
-            organization=self.organization,
-            app_url=self.app_url,
-            client_id=self.client_id,
-            **fields,
-        )
+        answer = self._ask_to_call(what, **fields)
         milliseconds = answer["elapsed"] * 1000
         click.echo(f"{what} {answer['url']}: {answer['status']} ({milliseconds:.0f} ms)")
         return answer
 
     def deliver(self, **fields: Any) -> dict[str, Any]:
         """Have the simulator deliver many events. :returns: its report."""
-        return self.ask(
-            "deliveries",
-            organization=self.organization,
-            app_url=self.app_url,
-            client_id=self.client_id,
-            **fields,
-        )
+        return self._ask_to_call("deliveries", **fields)
+
+    def _ask_to_call(self, what: str, **fields: Any) -> dict[str, Any]:
+        where = {"organization": self.organization, "app_url": self.app_url, "client_id": self.client_id}
+        return self.ask(what, **where, **fields)
 
     def token(self, kind: str) -> dict[str, Any]:
         """:returns: the simulator's answer, with ``token`` and ``origin``."""
@@ -126,7 +119,6 @@ class Driver:
 
 def _driven(function: Callable[..., None]) -> Callable[..., None]:
     """Add the common options, and hand the command a :class:`Driver`."""
-    from functools import wraps
 
     @wraps(function)
     def command(simulator: str, app_url: str, organization: str, client_id: str | None, **rest: Any) -> None:
@@ -219,6 +211,7 @@ def webhook(
     """Deliver an event to the app, or many of them and report what it answered."""
     fields = {"event": event, "data": _data(data), "path": path}
     if tamper or any(many.values()):
+        _refuse_for_many({"--repeat": repeat > 1, "--older-sub": older_sub, "--force": force})
         _report(driver.deliver(tamper=list(tamper), **fields, **many))
     answers = [driver.act("webhook", older_sub=older_sub, force=force, **fields) for _ in range(repeat)]
     refused = [answer for answer in answers if not answer["ok"]]
@@ -262,6 +255,14 @@ def call(driver: Driver, words: tuple[str, ...], who: str, data: str | None) -> 
 def token(driver: Driver, kind: str) -> None:
     """Print a token, and nothing else."""
     click.echo(driver.token(kind)["token"])
+
+
+def _refuse_for_many(given: dict[str, bool]) -> None:
+    if names := " and ".join(name for name, is_given in given.items() if is_given):
+        raise click.UsageError(
+            f"Leave out {names}: --burst, --concurrency, --duplicates, --reorder, --seed, --replay and "
+            "--tamper do not go with it."
+        )
 
 
 def _report(report: dict[str, Any]) -> NoReturn:

@@ -141,6 +141,23 @@ def test_the_command_prints_a_report(platform: Any, run: Callable[..., Result], 
     assert run("--tamper", "nonsense").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "many", [["--burst", "2"], ["--duplicates", "1"], ["--replay"], ["--tamper", "missing"]]
+)
+@pytest.mark.parametrize("single", [["--repeat", "3"], ["--older-sub"], ["--force"]])
+def test_options_of_a_single_delivery_are_refused_with_those_of_many(
+    run: Callable[..., Result], app: RecordingApp, many: list[str], single: list[str]
+) -> None:
+    refused = run(*many, *single)
+    assert (refused.exit_code, f"Leave out {single[0]}: --burst" in refused.output) == (2, True)
+    assert app.received == []
+
+
+def test_every_refused_option_is_named(run: Callable[..., Result]) -> None:
+    refused = run("--burst", "2", "--repeat", "2", "--older-sub", "--force")
+    assert "Leave out --repeat and --older-sub and --force: " in refused.output
+
+
 def test_the_control_api_names_a_wrong_field(
     platform: Any, server: SimulatorServer, app: RecordingApp
 ) -> None:

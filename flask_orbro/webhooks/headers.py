@@ -10,7 +10,10 @@ from ..logs import redact
 
 #: Headers kept, and characters of each.
 MOST, LONGEST = 64, 1024
-_CREDENTIAL = re.compile(r"(?i)auth|cookie|token|secret|password|credential|signature|session|api-?key|key\b")
+_CREDENTIAL = re.compile(
+    r"(?i)auth|cookie|token|secret|credential|signature|session|api-?key|bearer|jwt|hmac|pwd"
+    r"|\bpass|pass(word|wd|phrase|code)|(key|\bt?otp|\bsign?)\b"
+)
 #: W3C Trace Context: version, trace id, parent id, flags.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}")

@@ -11,10 +11,21 @@ from flask_orbro.webhooks.headers import LONGEST, MOST, kept_headers, trace_id
 @pytest.mark.parametrize(
     "name",
     ["Authorization", "proxy-authorization", "Cookie", "X-Auth-Key", "X-API-Key", "apikey", "X-Access-Token",
-     "X-Secret", "X-Hub-Signature-256", "X-Session-Id", "X-Password", "X-Webhook-Key"],
+     "X-Secret", "X-Hub-Signature-256", "X-Session-Id", "X-Password", "X-Webhook-Key", "X-Userpasswd",
+     "X-Passwd", "X-Pass", "X-Passcode", "X-Pwd", "X-Passphrase", "X-Jwt", "X-Jwt-Assertion", "X-Bearer",
+     "X-Otp", "X-Totp-Code", "X-Hmac", "X-Hmac-Sha256", "X-Webhook-Sign", "X-Sign", "x-sig"],
 )  # fmt: skip
 def test_what_sounds_like_a_credential_is_not_kept(name: str) -> None:
     assert kept_headers([(name, "v"), ("X-Other", "w")]) == {"X-Other": "w"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["User-Agent", "Content-Type", "Content-Length", "X-Request-Id", "X-Design", "X-Assigned-To", "X-Compass",
+     "X-Bypass-Cache", "X-Signal", "X-Option", "Traceparent", "X-Keyboard", "Accept", "Host"],
+)  # fmt: skip
+def test_what_does_not_is_kept(name: str) -> None:
+    assert kept_headers([(name, "v")]) == {name: "v"}
 
 
 def test_a_credential_in_another_header_is_gone() -> None:

@@ -52,7 +52,8 @@ def _ratios(book: Book) -> str:
 def _ratio(book: Book, scenario: str, other: str, its_scenario: str, target: str) -> tuple[str, ...]:
     ratio = book.rate_ratio((OURS, scenario), (other, its_scenario))
     shown = _MISSING if ratio is None else f"{ratio:.2f}"
-    return scenario, other, shown, target or _MISSING
+    compared = other if its_scenario == scenario else f"{other}: {its_scenario}"
+    return scenario, compared, shown, target or _MISSING
 
 
 def _added_cpu(book: Book) -> str:

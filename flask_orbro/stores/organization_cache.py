@@ -119,6 +119,8 @@ class OrganizationCache:
 
     def _without_what_ends(self, organization: Organization) -> Organization:
         """A previous secret whose window ends before it would be let go: it is read where it is needed."""
+        if organization.previous_secret is None:
+            return organization
         if organization.previous_secret_until > self._clock() + 2 * self._ttl:
             return organization
         return replace(organization, previous_secret=None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.orm import sessionmaker
 
 from flask_orbro import OrbroConnect, current_delivery, webhook_required
@@ -98,20 +98,20 @@ def test_the_secret_before_the_previous_one_is_gone(make_world: Callable[..., Wo
     is_problem(world.deliver(webhook_token(first, world.organization_id)), 401)
 
 
+def two_processes(make_world: Callable[..., World], tmp_path: Path, **config: Any) -> Iterator[World]:
+    """Two apps on one database, each of which keeps what it has read."""
+    # Without a pool there is nothing to give back at the end.
+    engine = create_engine(f"sqlite:///{tmp_path}/shared.sqlite", poolclass=NullPool)
+    for _ in range(2):
+        orbro = OrbroConnect(db_session_maker=sessionmaker(engine))
+        yield make_world(orbro=orbro, install=False, ORBRO_ORGANIZATION_TTL=60, **config)
+
+
 @both_modes
 def test_a_secret_that_another_process_has_changed_is_good_at_once(
     make_world: Callable[..., World], tmp_path: Path, testing: bool
 ) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path}/shared.sqlite")
-    here, there = (
-        make_world(
-            orbro=OrbroConnect(db_session_maker=sessionmaker(engine)),
-            install=False,
-            TESTING=testing,
-            ORBRO_ORGANIZATION_TTL=60,
-        )
-        for _ in range(2)
-    )
+    here, there = two_processes(make_world, tmp_path, TESTING=testing)
     there.install()
     old = there.platform.webhook_token("acme")
     assert here.deliver(old).status_code == 200  # from now on it knows the organization
@@ -121,29 +121,18 @@ def test_a_secret_that_another_process_has_changed_is_good_at_once(
     assert new != old
     assert here.deliver(new).status_code == 200
     assert len(here.seen) == questions, "the platform was asked about what the database tells"
-    engine.dispose()
 
 
 def test_a_secret_that_another_process_has_changed_is_good_no_longer_than_its_window(
     make_world: Callable[..., World], tmp_path: Path
 ) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path}/shared.sqlite")
-    here, there = (
-        make_world(
-            orbro=OrbroConnect(db_session_maker=sessionmaker(engine)),
-            install=False,
-            ORBRO_ORGANIZATION_TTL=60,
-            ORBRO_PREVIOUS_SECRET_WINDOW=1,
-        )
-        for _ in range(2)
-    )
+    here, there = two_processes(make_world, tmp_path, ORBRO_PREVIOUS_SECRET_WINDOW=1)
     there.install()
     old = there.platform.webhook_token("acme")
     assert here.deliver(old).status_code == 200
     there.install()
     time.sleep(1.1)
     is_problem(here.deliver(old), 401)
-    engine.dispose()
 
 
 def test_an_uninstalled_organizations_deliveries_are_refused(make_world: Callable[..., World]) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import NullPool, create_engine, text
+import pytest
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from .conftest import need_service
 
@@ -37,3 +38,12 @@ def empty_database(kind: str, folder: Path) -> Iterator[str]:
         yield SERVERS[kind] + name
     finally:
         execute(f"DROP DATABASE {name}" + (" WITH (FORCE)" if kind == "postgresql" else ""))
+
+
+@pytest.fixture(params=ENGINES, name="engine")
+def engine_fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database without tables, of each engine."""
+    with empty_database(request.param, tmp_path) as url:
+        engine = create_engine(url)
+        yield engine
+        engine.dispose()

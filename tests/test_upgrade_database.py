@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,13 @@ from flask_orbro.crypto import MARK
 from flask_orbro.models import map_models
 from flask_orbro.state import get_state
 
-from .databases import ENGINES, empty_database
+from .databases import empty_database, engine_fixture  # noqa: F401
 from .lifecycle_world import MakeWorld, make_world_fixture  # noqa: F401
 from .test_migrations import OLD_TABLE, SECRET
 
 CLIENT_INFO, CLAIM = migrations.CLIENT_INFO, migrations.CLAIM
 DONE = "The old SDK's table is brought up to date; the platform is asked about its rows.\n"
 UP_TO_DATE = "The tables are up to date.\n"
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
-    with empty_database(request.param, tmp_path) as url:
-        engine = sa.create_engine(url)
-        yield engine
-        engine.dispose()
 
 
 def own_base(schema: str | None = None) -> Any:

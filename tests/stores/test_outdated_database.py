@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from flask_orbro.simulator import SimulatorServer
 from flask_orbro.state import get_state
 
 from ..conftest import bearer
-from ..databases import ENGINES, empty_database
+from ..databases import engine_fixture  # noqa: F401
 from ..test_migrations import OLD_TABLE
 from ..world import is_problem
 
@@ -31,14 +30,6 @@ READING = [
     ["deliveries", "redeliver", "1"],
     ["deliveries", "redeliver", "--all-dead"],
 ]
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
-    with empty_database(request.param, tmp_path) as url:
-        engine = sa.create_engine(url)
-        yield engine
-        engine.dispose()
 
 
 @pytest.fixture
